@@ -1,0 +1,1 @@
+"""Image crops to feature maps, with the input scaling inside and centred cells."""

@@ -1,0 +1,34 @@
+"""Frozen settings that travel with a model."""
+
+import dataclasses
+
+from metro_tf import checks
+
+
+@dataclasses.dataclass(frozen=True)
+class HeatmapConfig:
+    """The output volume: a square image crop seen as a metric box. Stored in every export.
+
+    Args:
+        crop_side_px: Side of the square input crop.
+        stride_px: Distance of neighbouring heatmap cells; divides `crop_side_px`.
+        n_depth_cells: Number of heatmap planes along the viewing direction.
+        box_size_mm: Side of the metric cube that the volume stands for (2200 in MeTRo).
+    """
+    crop_side_px: int = 256
+    stride_px: int = 32
+    n_depth_cells: int = 8
+    box_size_mm: float = 2200.0
+
+    def __post_init__(self):
+        checks.positive(self.crop_side_px, 'crop_side_px')
+        checks.positive(self.stride_px, 'stride_px')
+        checks.positive(self.box_size_mm, 'box_size_mm')
+        if self.crop_side_px % self.stride_px:
+            raise ValueError(
+                '`stride_px` must divide `crop_side_px`. Received: '
+                f'stride_px={self.stride_px}, crop_side_px={self.crop_side_px}')
+        if self.n_depth_cells < 2:
+            raise ValueError(
+                '`n_depth_cells` must be at least 2. '
+                f'Received: n_depth_cells={self.n_depth_cells}')

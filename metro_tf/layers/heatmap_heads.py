@@ -1,0 +1,148 @@
+"""Features to heatmap logits by one 1x1 convolution, and logits to coordinates."""
+
+import keras
+import tensorflow as tf
+
+from metro_tf import checks
+from metro_tf.layers import heatmap_coords, soft_argmax
+
+
+class _HeatmapHead(keras.layers.Layer):
+    """What both heads share: the settings, the convolution and the metric decoding.
+
+    The convolution follows the dtype policy; from the logits on everything is float32.
+    """
+
+    def __init__(
+            self, n_joints, crop_side_px=256, stride_px=32, n_depth_cells=8, box_size_mm=2200.0,
+            **kwargs):
+        super().__init__(**kwargs)
+        self.n_joints = checks.positive(n_joints, 'n_joints')
+        self.crop_side_px = checks.positive(crop_side_px, 'crop_side_px')
+        self.stride_px = checks.positive(stride_px, 'stride_px')
+        self.n_depth_cells = checks.positive(n_depth_cells, 'n_depth_cells')
+        self.box_size_mm = checks.positive(box_size_mm, 'box_size_mm')
+        self.conv = keras.layers.Conv2D(
+            self._n_channels(), 1, name='conv', dtype=kwargs.get('dtype'))
+        self.soft_argmax3d = soft_argmax.SoftArgmax((2, 1, 3), name='soft_argmax3d')
+        self.to_metric = heatmap_coords.HeatmapToMetric(
+            crop_side_px, stride_px, box_size_mm, name='to_metric')
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+        super().build(input_shape)
+
+    def _n_channels(self):
+        raise NotImplementedError
+
+    def _conv_logits(self, features):
+        return tf.cast(self.conv(features), tf.float32)
+
+    def _split_depth(self, logits):
+        """`[batch, y, x, depth * joints]` with depth as the slow index to `[..., depth, joints]`."""
+        static = logits.shape[:-1]
+        dynamic = tf.shape(logits)
+        sizes = [dynamic[i] if size is None else size for i, size in enumerate(static)]
+        return tf.reshape(logits, [*sizes, self.n_depth_cells, self.n_joints])
+
+    def _decode3d(self, logits3d):
+        return self.to_metric(self.soft_argmax3d(logits3d))
+
+    def get_config(self):
+        return {
+            **super().get_config(), 'n_joints': self.n_joints, 'crop_side_px': self.crop_side_px,
+            'stride_px': self.stride_px, 'n_depth_cells': self.n_depth_cells,
+            'box_size_mm': self.box_size_mm}
+
+
+@keras.utils.register_keras_serializable(package='metro_tf')
+class MetricHeatmapHead(_HeatmapHead):
+    """The MeTRo head: features to metric coordinates through a volumetric heatmap.
+
+    Channel `d * n_joints + j` of the convolution is the logit of joint j in depth plane d.
+
+    Source: Sarandi et al., FG 2020.
+
+    Args:
+        n_joints: Number of joints.
+        crop_side_px: Side of the square crop that the features come from.
+        stride_px: Stride of the features.
+        n_depth_cells: Number of heatmap planes along the viewing direction.
+        box_size_mm: Side of the metric box that the volume stands for.
+        **kwargs: Base layer arguments.
+
+    Call arguments:
+        features: Float tensor `[batch, y, x, channels]`.
+
+    Returns:
+        Float32 tensor `[batch, n_joints, 3]`, mm, with an arbitrary origin (a corner of the box).
+    """
+
+    def _n_channels(self):
+        return self.n_depth_cells * self.n_joints
+
+    def call(self, features):
+        return self.decode(self.logits(features))
+
+    def logits(self, features):
+        """Features to float32 logits `[batch, y, x, depth, joints]`."""
+        return self._split_depth(self._conv_logits(features))
+
+    def decode(self, logits3d):
+        """Logits `[batch, y, x, depth, joints]` to coordinates `[batch, joints, 3]` in mm."""
+        return self._decode3d(logits3d)
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], self.n_joints, 3
+
+
+@keras.utils.register_keras_serializable(package='metro_tf')
+class MetrabsHeads(_HeatmapHead):
+    """The two MeTRAbs heads in one convolution: 2D pixels and relative 3D millimetres.
+
+    The first `n_joints` channels of the convolution are the 2D logits; channel
+    `(1 + d) * n_joints + j` is the 3D logit of joint j in depth plane d.
+
+    Source: Sarandi et al., T-BIOM 2021.
+
+    Args:
+        n_joints: Number of joints.
+        crop_side_px: Side of the square crop that the features come from.
+        stride_px: Stride of the features.
+        n_depth_cells: Number of heatmap planes along the viewing direction.
+        box_size_mm: Side of the metric box that the volume stands for.
+        **kwargs: Base layer arguments.
+
+    Call arguments:
+        features: Float tensor `[batch, y, x, channels]`.
+
+    Returns:
+        Tuple of float32 tensors: coords2d `[batch, n_joints, 2]` in px of the crop, and
+        coords3d_rel `[batch, n_joints, 3]` in mm with an arbitrary origin.
+    """
+
+    def __init__(
+            self, n_joints, crop_side_px=256, stride_px=32, n_depth_cells=8, box_size_mm=2200.0,
+            **kwargs):
+        super().__init__(
+            n_joints, crop_side_px, stride_px, n_depth_cells, box_size_mm, **kwargs)
+        self.soft_argmax2d = soft_argmax.SoftArgmax((2, 1), name='soft_argmax2d')
+        self.to_image = heatmap_coords.HeatmapToImage(crop_side_px, stride_px, name='to_image')
+
+    def _n_channels(self):
+        return (1 + self.n_depth_cells) * self.n_joints
+
+    def call(self, features):
+        return self.decode(*self.logits(features))
+
+    def logits(self, features):
+        """Features to float32 logits `[batch, y, x, joints]` and `[batch, y, x, depth, joints]`."""
+        logits = self._conv_logits(features)
+        return logits[..., :self.n_joints], self._split_depth(logits[..., self.n_joints:])
+
+    def decode(self, logits2d, logits3d):
+        """Logits to coords2d `[batch, joints, 2]` in px and coords3d_rel `[..., 3]` in mm."""
+        return self.to_image(self.soft_argmax2d(logits2d)), self._decode3d(logits3d)
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.n_joints, 2), (input_shape[0], self.n_joints, 3)

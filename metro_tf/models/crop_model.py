@@ -1,0 +1,138 @@
+"""What all crop models share: backbone, joints, heatmap settings and saving."""
+
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from metro_tf import config as config_lib
+from metro_tf import skeleton
+
+
+class CropModel(keras.Model):
+    """Base class of the models on square crops. Subclasses set `self.heads` and define `call`.
+
+    Args:
+        backbone: Keras model from images `[batch, side, side, 3]` in `[0, 1]` to features of
+            stride `stride_px`, with centred cells (see `backbones.builder`).
+        joint_names: Sequence of names out of the vocabulary of `skeleton`.
+        edges: Sequence of pairs of joint indices, the bones.
+        crop_side_px: Side of the square crop. It is part of the model and cannot change after
+            training, because the metric volume stands for the whole crop.
+        stride_px: Stride of the features.
+        n_depth_cells: Number of heatmap planes along the viewing direction.
+        box_size_mm: Side of the metric box that the volume stands for.
+        **kwargs: Arguments of `keras.Model`.
+    """
+
+    def __init__(
+            self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
+            box_size_mm=2200.0, **kwargs):
+        super().__init__(**kwargs)
+        self.heatmap_config = config_lib.HeatmapConfig(
+            crop_side_px, stride_px, n_depth_cells, box_size_mm)
+        self.skeleton = skeleton.Skeleton(
+            tuple(joint_names), tuple(tuple(int(i) for i in edge) for edge in edges))
+        self.backbone = backbone
+
+    def build(self, input_shape=None):
+        self.heads.build(self.backbone.output_shape)
+        self.built = True
+
+    @property
+    def joint_names(self):
+        """Tuple of the names of the predicted joints."""
+        return self.skeleton.joint_names
+
+    @property
+    def joint_edges(self):
+        """Tuple of pairs of joint indices, the bones."""
+        return self.skeleton.edges
+
+    @property
+    def mirror_mapping(self):
+        """Tuple of ints: joint i of the mirrored person is joint `mirror_mapping[i]` before."""
+        return self.skeleton.mirror_mapping
+
+    @property
+    def input_resolution(self):
+        """Side of the square crop, px."""
+        return self.heatmap_config.crop_side_px
+
+    def extract_features(self, image, training=False):
+        """Runs the backbone.
+
+        Args:
+            image: `[batch, side, side, 3]`, RGB: floats in `[0, 1]`, or integers in `[0, 255]`.
+            training: Boolean.
+
+        Returns:
+            Float tensor `[batch, side / stride, side / stride, channels]`.
+
+        Raises:
+            ValueError: If a static size does not fit the settings.
+        """
+        side = self.heatmap_config.crop_side_px
+        image = _to_unit_range(tf.convert_to_tensor(image))
+        _check_square(image, side, '`image` must be [batch, crop_side_px, crop_side_px, 3]')
+        features = self.backbone(image, training=training)
+        _check_square(
+            features, side // self.heatmap_config.stride_px,
+            f'`stride_px` ({self.heatmap_config.stride_px}) must be the stride of `backbone`')
+        return features
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            'name': self.name,
+            'backbone': keras.saving.serialize_keras_object(self.backbone),
+            'joint_names': list(self.joint_names),
+            'edges': [list(edge) for edge in self.joint_edges],
+            'crop_side_px': self.heatmap_config.crop_side_px,
+            'stride_px': self.heatmap_config.stride_px,
+            'n_depth_cells': self.heatmap_config.n_depth_cells,
+            'box_size_mm': self.heatmap_config.box_size_mm}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        backbone = keras.saving.deserialize_keras_object(
+            config['backbone'], custom_objects=custom_objects)
+        return cls(**{**config, 'backbone': backbone})
+
+
+def split_inputs(inputs):
+    """Takes the image and the intrinsics out of a model's input.
+
+    Args:
+        inputs: Dict with 'image' and, where the model needs it, 'intrinsics'; or a tuple in this
+            order; or the image alone.
+
+    Returns:
+        Tuple of the image and of the intrinsics, which are None if they were not given.
+
+    Raises:
+        ValueError: If there is no image.
+    """
+    if isinstance(inputs, Mapping):
+        if 'image' not in inputs:
+            raise ValueError(
+                f'`inputs` must have the key \'image\'. Received: keys {sorted(inputs)}')
+        return inputs['image'], inputs.get('intrinsics')
+    if isinstance(inputs, (tuple, list)):
+        if not 1 <= len(inputs) <= 2:
+            raise ValueError(
+                f'`inputs` must be (image, intrinsics). Received: {len(inputs)} elements')
+        return inputs[0], inputs[1] if len(inputs) == 2 else None
+    return inputs, None
+
+
+def _to_unit_range(image):
+    if image.dtype.is_integer:
+        return tf.cast(image, tf.float32) / 255.0
+    return image
+
+
+def _check_square(tensor, side, rule):
+    for size in tensor.shape[1:3]:
+        if size is not None and size != side:
+            raise ValueError(f'{rule}, so the side must be {side}. Received: {tensor.shape}')

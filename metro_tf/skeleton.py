@@ -1,0 +1,179 @@
+"""Joint names, bones and left-right mirroring, by explicit tables.
+
+Joint names are the short lower-case names of the field (`pelv`, `lkne`, ...), where a leading `l`
+or `r` means the person's own left or right. The same name in two conventions is not exactly the
+same physical point (hips, necks and heads differ by centimetres).
+"""
+
+import dataclasses
+
+CENTRAL_JOINTS = (
+    'pelv', 'spi0', 'spin', 'spi1', 'spi2', 'spi3', 'spi4', 'thor', 'neck', 'head', 'htop', 'nose')
+SIDED_JOINTS = (
+    'eye', 'ear', 'cla', 'sho', 'elb', 'wri', 'han', 'thu', 'fin', 'fi2', 'hip', 'kne', 'ank',
+    'foo', 'toe')
+_MIRROR_PARTNER = {
+    **{name: name for name in CENTRAL_JOINTS},
+    **{f'l{name}': f'r{name}' for name in SIDED_JOINTS},
+    **{f'r{name}': f'l{name}' for name in SIDED_JOINTS}}
+
+
+@dataclasses.dataclass(frozen=True)
+class Skeleton:
+    """Ordered joints and the bones between them.
+
+    Args:
+        joint_names: Tuple of distinct names out of the field's vocabulary (see `mirror_name`).
+        edges: Tuple of pairs of joint indices, (parent, child) where the bones form a tree.
+    """
+    joint_names: tuple
+    edges: tuple
+
+    def __post_init__(self):
+        if len(set(self.joint_names)) != len(self.joint_names) or not self.joint_names:
+            raise ValueError(
+                '`joint_names` must be distinct and not empty. '
+                f'Received: joint_names={self.joint_names}')
+        for edge in self.edges:
+            if len(edge) != 2 or not all(0 <= i < len(self.joint_names) for i in edge):
+                raise ValueError(
+                    f'`edges` must be pairs of indices below {len(self.joint_names)}. '
+                    f'Received: {edge}')
+
+    @property
+    def n_joints(self):
+        """Number of joints."""
+        return len(self.joint_names)
+
+    @property
+    def mirror_mapping(self):
+        """Tuple of ints: joint i of the mirrored person is joint `mirror_mapping[i]` before."""
+        return tuple(self.index(mirror_name(name)) for name in self.joint_names)
+
+    def index(self, name):
+        """Index of a joint.
+
+        Raises:
+            ValueError: If the skeleton has no such joint.
+        """
+        if name not in self.joint_names:
+            raise ValueError(
+                f'`name` must be a joint of this skeleton, one of {self.joint_names}. '
+                f'Received: name={name!r}')
+        return self.joint_names.index(name)
+
+    def restricted_to(self, kept_names):
+        """The skeleton of the joints in `kept_names`, in this skeleton's order.
+
+        A bone through a dropped joint is reconnected to the nearest kept ancestor, so that what
+        was connected stays connected where the bones form a tree.
+
+        Args:
+            kept_names: Collection of names. Names that this skeleton lacks are ignored.
+        """
+        names = tuple(name for name in self.joint_names if name in kept_names)
+        parents = {}
+        for parent, child in self.edges:
+            parents.setdefault(child, parent)
+        edges = []
+        for parent, child in self.edges:
+            while self.joint_names[parent] not in names and parent in parents:
+                parent = parents[parent]
+            edge_names = self.joint_names[parent], self.joint_names[child]
+            if all(name in names for name in edge_names):
+                edges.append(tuple(names.index(name) for name in edge_names))
+        return Skeleton(names, tuple(edges))
+
+
+def mirror_name(name):
+    """Name of the joint on the other side of the body; central joints are their own partner.
+
+    Raises:
+        ValueError: If `name` is not in the vocabulary.
+    """
+    if name not in _MIRROR_PARTNER:
+        raise ValueError(
+            f'`name` must be one of {sorted(_MIRROR_PARTNER)}. Received: name={name!r}')
+    return _MIRROR_PARTNER[name]
+
+
+def from_paths(joint_names, edge_paths):
+    """Builds a skeleton from text.
+
+    Args:
+        joint_names: Names separated by spaces.
+        edge_paths: Bones as paths separated by spaces, e.g. `'neck-lsho-lelb neck-head'`; each
+            hyphen is a bone from parent to child.
+    """
+    names = tuple(joint_names.split())
+    edges = []
+    for path in edge_paths.split():
+        vertices = [names.index(vertex) for vertex in path.split('-')]
+        edges += zip(vertices[:-1], vertices[1:])
+    return Skeleton(names, tuple(edges))
+
+
+# The joints of the default model.
+METRO_24 = from_paths(
+    'pelv spin neck head htop nose leye reye lear rear lsho rsho lelb relb lwri rwri '
+    'lhip rhip lkne rkne lank rank ltoe rtoe',
+    'pelv-spin-neck-head-htop head-nose nose-leye-lear nose-reye-rear '
+    'neck-lsho-lelb-lwri neck-rsho-relb-rwri '
+    'pelv-lhip-lkne-lank-ltoe pelv-rhip-rkne-rank-rtoe')
+
+CONVENTIONS = {
+    'h36m_17': from_paths(
+        'pelv rhip rkne rank lhip lkne lank spin neck head htop lsho lelb lwri rsho relb rwri',
+        'pelv-rhip-rkne-rank pelv-lhip-lkne-lank pelv-spin-neck-head-htop '
+        'neck-lsho-lelb-lwri neck-rsho-relb-rwri'),
+    'mpi_inf_3dhp_17': from_paths(
+        'htop neck rsho relb rwri lsho lelb lwri rhip rkne rank lhip lkne lank pelv spin head',
+        'neck-htop spin-neck neck-rsho-relb-rwri neck-lsho-lelb-lwri '
+        'pelv-rhip-rkne-rank pelv-lhip-lkne-lank pelv-spin neck-head'),
+    'mpii_16': from_paths(
+        'rank rkne rhip lhip lkne lank pelv thor neck htop rwri relb rsho lsho lelb lwri',
+        'rkne-rank rhip-rkne pelv-rhip pelv-lhip-lkne-lank pelv-thor-neck-htop '
+        'relb-rwri rsho-relb neck-rsho neck-lsho-lelb-lwri'),
+    'coco_17': from_paths(
+        'nose leye reye lear rear lsho rsho lelb relb lwri rwri lhip rhip lkne rkne lank rank',
+        'lank-lkne-lhip rank-rkne-rhip lhip-rhip lsho-lhip rsho-rhip lsho-rsho '
+        'lsho-lelb rsho-relb lelb-lwri relb-rwri leye-reye nose-leye nose-reye '
+        'leye-lear reye-rear lear-lsho rear-rsho'),
+    'lsp_14': from_paths(
+        'rank rkne rhip lhip lkne lank rwri relb rsho lsho lelb lwri neck htop',
+        'neck-htop neck-rsho-relb-rwri neck-lsho-lelb-lwri '
+        'neck-rhip-rkne-rank neck-lhip-lkne-lank'),
+    'smpl_24': from_paths(
+        'pelv lhip rhip spi1 lkne rkne spi2 lank rank spi3 ltoe rtoe neck lcla rcla head '
+        'lsho rsho lelb relb lwri rwri lhan rhan',
+        'pelv-lhip pelv-rhip pelv-spi1 lhip-lkne rhip-rkne spi1-spi2 lkne-lank rkne-rank '
+        'spi2-spi3 lank-ltoe rank-rtoe spi3-neck spi3-lcla spi3-rcla neck-head '
+        'lcla-lsho rcla-rsho lsho-lelb rsho-relb lelb-lwri relb-rwri lwri-lhan rwri-rhan')}
+
+# Where a convention has the same point under another name: {convention: {its name: our name}}.
+_SYNONYMS = {'smpl_24': {'spi2': 'spin'}}
+
+
+def convention_selection(model_joint_names, convention):
+    """What a model with the given joints offers of a convention.
+
+    Args:
+        model_joint_names: Sequence of the model's joint names.
+        convention: A key of `CONVENTIONS`.
+
+    Returns:
+        Tuple of a `Skeleton` with those joints of the convention that the model predicts, in the
+        convention's order, and a tuple with the model's index of each of them.
+
+    Raises:
+        ValueError: If the convention is unknown.
+    """
+    if convention not in CONVENTIONS:
+        raise ValueError(
+            f'`convention` must be one of {sorted(CONVENTIONS)}. '
+            f'Received: convention={convention!r}')
+    synonyms = _SYNONYMS.get(convention, {})
+    full = CONVENTIONS[convention]
+    kept = [name for name in full.joint_names if synonyms.get(name, name) in model_joint_names]
+    indices = tuple(list(model_joint_names).index(synonyms.get(name, name)) for name in kept)
+    return full.restricted_to(kept), indices

@@ -1,0 +1,354 @@
+"""The command `metro-tf`: 3D poses of the people in photos, without writing code."""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+import time
+
+import numpy as np
+
+from metro_tf.tools import writers
+
+EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
+
+_DESCRIPTION = 'Absolute, metric-scale 3D poses of the people in photos.'
+_EPILOG = """\
+examples:
+  metro-tf detect photo.jpg                     poses of all people in a photo
+  metro-tf detect photos/*.jpg --out results    many photos, results into a folder
+  metro-tf info                                 what the default model predicts
+
+`metro-tf COMMAND --help` explains the options of a command."""
+_DETECT_DESCRIPTION = """\
+Finds all people in each photo and estimates where every joint is in space: in millimetres, in the
+frame of the camera (x right, y down, z forward). Writes for photo.jpg into the folder of --out:
+
+  photo.json         boxes, joints by name in mm and px, the assumed camera, model and version
+  photo_poses.png    the photo with the skeletons drawn in, beside a 3D view"""
+_DETECT_EPILOG = """\
+examples:
+  metro-tf detect photo.jpg
+  metro-tf detect photos/*.jpg --out results --no-pictures    only the numbers
+  metro-tf detect phone.jpg --fov 70           if you know the camera: distances depend on it
+  metro-tf detect crowd.jpg --threshold 0.2    finds more people, and more that are none
+  metro-tf detect photo.jpg --skeleton coco_17 --num-aug 1    other joints; faster, less exact
+
+A photo does not tell its camera's field of view, and without it nobody can tell how far away
+people are. Halving the (tangent of the half) angle doubles the distance. 55 degrees is typical;
+a phone's main camera has about 65 to 70 along the longer side, a telephoto lens 10 to 30.
+
+exit code: 0 if every photo was processed, 2 if an argument or a photo was bad (the other photos
+are still processed)."""
+_INFO_EPILOG = """\
+examples:
+  metro-tf info
+  metro-tf info path/to/saved_model"""
+
+
+def main(argv=None, load_model=None):
+    """Runs the command line.
+
+    Args:
+        argv: Sequence of strings, the arguments after the program's name. None takes those of the
+            process.
+        load_model: Function from the name or path of a model to the model. None takes the
+            package's own.
+
+    Returns:
+        Int, the exit code: 0, or 2 if anything that was asked for could not be done.
+
+    Raises:
+        SystemExit: With code 2 on unusable arguments, with 0 after `--help`.
+    """
+    arguments = _make_parser().parse_args(argv)
+    try:
+        return arguments.run(arguments, load_model or _load_model)
+    except KeyboardInterrupt:
+        _complain('interrupted')
+        return EXIT_INTERRUPTED
+
+
+def _make_parser():
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(
+        prog='metro-tf', description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
+    parser.add_argument(
+        '--version', action='version', version=f'metro-tf {writers.library_version()}')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    detect = commands.add_parser(
+        'detect', help='find people in photos and their 3D poses', formatter_class=raw,
+        description=_DETECT_DESCRIPTION, epilog=_DETECT_EPILOG)
+    _add_detect_arguments(detect)
+    detect.set_defaults(run=_run_detect)
+    info = commands.add_parser(
+        'info', help='describe a model', formatter_class=raw, epilog=_INFO_EPILOG,
+        description='Tells what a model predicts, how it was made and how good it is.')
+    info.add_argument(
+        'model', nargs='?', default='default', metavar='MODEL',
+        help='name or path of a model (default: %(default)s)')
+    info.set_defaults(run=_run_info)
+    return parser
+
+
+def _add_detect_arguments(parser):
+    parser.add_argument(
+        'photos', nargs='+', metavar='PHOTO', help='image file, e.g. JPEG, PNG, WebP or TIFF')
+    parser.add_argument(
+        '--out', default='metro_output', metavar='DIR', type=pathlib.Path,
+        help='folder for the results, made if needed (default: %(default)s)')
+    parser.add_argument(
+        '--model', default='default', metavar='NAME_OR_PATH',
+        help='name of a model or path of a SavedModel (default: %(default)s)')
+    parser.add_argument(
+        '--fov', default=55.0, metavar='DEG', type=_number_between(0, 180),
+        help='field of view along the longer side of the photo, degrees (default: %(default)g)')
+    parser.add_argument(
+        '--num-aug', default=5, metavar='N', type=_positive_int,
+        help='average over N variants of each person; 1 is fastest (default: %(default)s)')
+    parser.add_argument(
+        '--skeleton', default='', metavar='NAME',
+        help='joint convention, see `metro-tf info` (default: all joints of the model)')
+    parser.add_argument(
+        '--threshold', default=0.3, metavar='X', type=_number_between(0, 1),
+        help='least score of a person, between 0 and 1 (default: %(default)g)')
+    parser.add_argument(
+        '--no-pictures', action='store_true', help='write only the JSON files (faster)')
+
+
+def _number_between(low, high):
+    """Type of an argument: a number strictly between two others."""
+    def parse(text):
+        try:
+            number = float(text)
+        except ValueError:
+            number = float('nan')
+        if not low < number < high:
+            raise argparse.ArgumentTypeError(
+                f'must be a number between {low} and {high}. Received: {text!r}')
+        return number
+    return parse
+
+
+def _positive_int(text):
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f'must be a whole number from 1. Received: {text!r}')
+    return int(text)
+
+
+def _run_detect(arguments, load_model):
+    from metro_tf.tools import images
+    problems = _user_errors()
+    try:
+        _prepare_output(arguments)
+    except problems as error:
+        _complain(_text(error))
+        return EXIT_BAD_INPUT
+    # Bad files are told before the model, which takes seconds, is loaded.
+    jobs = _attempt_each(
+        zip(arguments.photos, writers.output_stems(arguments.photos, arguments.out)),
+        lambda job: images.check_header(job[0]), problems)
+    if jobs:
+        try:
+            model = _Model(arguments.model, load_model)
+            model.check_skeleton(arguments.skeleton)
+        except problems as error:
+            _complain(_text(error))
+            return EXIT_BAD_INPUT
+        numbered = list(enumerate(jobs, 1))
+        jobs = _attempt_each(
+            numbered, lambda job: _detect_in_photo(job, len(numbered), model, arguments), problems)
+    n_failed = len(arguments.photos) - len(jobs)
+    if n_failed:
+        _complain(f'{n_failed} of {len(arguments.photos)} photos could not be processed')
+    return EXIT_BAD_INPUT if n_failed else EXIT_OK
+
+
+def _attempt_each(jobs, function, problems):
+    """Calls `function` with each job, tells what went wrong, and returns the jobs that worked."""
+    successful = []
+    for job in jobs:
+        try:
+            function(job)
+            successful.append(job)
+        except problems as error:
+            _complain(_text(error))
+    return successful
+
+
+def _prepare_output(arguments):
+    if not arguments.no_pictures:
+        from metro_tf.tools import draw
+        draw.check_available()
+    try:
+        arguments.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f'{arguments.out}: cannot be used as folder for the results ({error.strerror}). '
+            'Choose another one with `--out`.') from error
+
+
+def _detect_in_photo(job, n_photos, model, arguments):
+    from metro_tf.tools import draw, images
+    number, (photo, stem) = job
+    start = time.perf_counter()
+    image = images.read_image(photo)
+    try:
+        poses = model.detect(image, pathlib.Path(photo).name, arguments)
+    except _user_errors() as error:
+        raise ValueError(f'{photo}: the model refused this photo: {_text(error)}') from error
+    json_path, picture_path = (arguments.out / name for name in writers.output_names(stem))
+    settings = {
+        'num_aug': arguments.num_aug, 'detector_threshold': arguments.threshold,
+        'skeleton': arguments.skeleton}
+    document = writers.pose_document(poses, model=model.identity, settings=settings)
+    written = [json_path]
+    if not arguments.no_pictures:
+        writers.write_bytes(picture_path, draw.draw_picture(image, poses))
+        written.append(picture_path)
+    writers.write_json(json_path, document)
+    seconds = time.perf_counter() - start
+    print(f'[{number}/{n_photos}] {photo}: {_n_people(poses)}, {seconds:.1f} s', flush=True)
+    print(_table(poses) + '      -> ' + ', '.join(str(path) for path in written), flush=True)
+
+
+def _n_people(poses):
+    return {0: 'nobody found', 1: '1 person'}.get(len(poses.boxes), f'{len(poses.boxes)} people')
+
+
+def _table(poses):
+    """One line per person; empty without people."""
+    if not len(poses.boxes):
+        return ''
+    lines = [
+        '      person  score   box: left, top, width, height (px)   distance   '
+        'extent: width x height x depth']
+    rows = zip(poses.boxes, poses.distances_mm / 1000, poses.extents_mm / 1000)
+    for number, (box, distance, extent) in enumerate(rows, 1):
+        box_text = ', '.join(f'{value:.0f}' for value in box[:4])
+        extent_text = ' x '.join(f'{value:.2f}' for value in extent)
+        lines.append(
+            f'      {number:>6}  {box[4]:>5.2f}   {box_text:<34}   {distance:>6.2f} m   '
+            f'{extent_text} m')
+    return '\n'.join(lines) + '\n'
+
+
+def _run_info(arguments, load_model):
+    try:
+        model = _Model(arguments.model, load_model)
+    except _user_errors() as error:
+        _complain(_text(error))
+        return EXIT_BAD_INPUT
+    names, edges = model.joints('')
+    print(f'model      {model.identity["name"]}, version {model.identity["version"]}')
+    print(f'joints     {len(names)}, with {len(edges)} bones: {" ".join(names)}')
+    print('skeletons  for --skeleton:')
+    for skeleton in model.skeletons:
+        print(f'    {skeleton:<18} {len(model.joints(skeleton)[0])} joints')
+    details = {
+        key: value for key, value in model.metadata.items()
+        if key not in ('name', 'version', 'joint_names', 'joint_edges')}
+    if details:
+        print('details')
+        _print_nested(details, indent=4)
+    return EXIT_OK
+
+
+def _print_nested(values, indent):
+    for key, value in values.items():
+        if isinstance(value, dict):
+            print(f'{"":{indent}}{key}')
+            _print_nested(value, indent + 4)
+        else:
+            print(f'{"":{indent}}{key:<18} {value}')
+
+
+class _Model:
+    """A loaded model, its attributes as Python and NumPy values."""
+
+    def __init__(self, name_or_path, load_model):
+        self._model = load_model(name_or_path)
+        self.metadata = _parse_metadata(getattr(self._model, 'metadata', None))
+        # What a model does not tell of itself, the user's way to name it says best.
+        self.identity = {
+            'name': self.metadata.get('name') or str(name_or_path),
+            'version': self.metadata.get('version') or 'unknown'}
+        self.skeletons = sorted(name for name in self._model.per_skeleton_joint_names if name)
+
+    def check_skeleton(self, skeleton):
+        if skeleton and skeleton not in self.skeletons:
+            raise ValueError(
+                f'`--skeleton` must be one of {", ".join(self.skeletons)}. Received: {skeleton!r}')
+
+    def joints(self, skeleton):
+        """Names and edges of a skeleton, of the whole model for an empty name."""
+        if skeleton:
+            names = self._model.per_skeleton_joint_names[skeleton]
+            edges = self._model.per_skeleton_joint_edges[skeleton]
+        else:
+            names, edges = self._model.joint_names, self._model.joint_edges
+        return (
+            tuple(_as_str(name) for name in np.asarray(names)),
+            tuple((int(a), int(b)) for a, b in np.asarray(edges).reshape(-1, 2)))
+
+    def detect(self, image, file_name, arguments):
+        """Poses in one image.
+
+        Returns:
+            `writers.PhotoPoses`.
+        """
+        from metro_tf.geometry import camera
+        results = self._model.detect_poses(
+            image, default_fov_degrees=arguments.fov, num_aug=arguments.num_aug,
+            skeleton=arguments.skeleton, detector_threshold=arguments.threshold)
+        names, edges = self.joints(arguments.skeleton)
+        intrinsics = camera.intrinsics_from_fov(arguments.fov, image.shape[:2])
+        return writers.PhotoPoses(
+            file_name=file_name, image_shape=image.shape[:2],
+            boxes=np.asarray(results['boxes']), poses3d=np.asarray(results['poses3d']),
+            poses2d=np.asarray(results['poses2d']), joint_names=names, joint_edges=edges,
+            intrinsics=np.asarray(intrinsics), fov_degrees=arguments.fov)
+
+
+def _parse_metadata(metadata):
+    """Dict from what a model says of itself: JSON text (also as a tensor), a dict or nothing."""
+    if metadata is None or isinstance(metadata, dict):
+        return dict(metadata or {})
+    text = metadata.numpy() if hasattr(metadata, 'numpy') else metadata
+    return json.loads(_as_str(text))
+
+
+def _as_str(text):
+    return text.decode('utf-8') if isinstance(text, bytes) else str(text)
+
+
+def _load_model(name_or_path):
+    _hush_tensorflow()
+    from metro_tf.export import saved_model
+    return saved_model.load(name_or_path)
+
+
+def _user_errors():
+    """The exception types that mean unusable input rather than a defect."""
+    _hush_tensorflow()
+    import tensorflow as tf
+    return ValueError, OSError, tf.errors.OpError
+
+
+def _hush_tensorflow():
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+
+
+def _text(error):
+    """Message of an exception; of TensorFlow's, only the part that says what is wrong."""
+    message = getattr(error, 'message', None) or str(error) or type(error).__name__
+    return str(message).strip().splitlines()[0]
+
+
+def _complain(message):
+    print(f'metro-tf: {message}', file=sys.stderr, flush=True)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

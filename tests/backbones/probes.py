@@ -1,0 +1,119 @@
+"""Thin copies of backbones with the same geometry, cheap enough for very large images."""
+
+import functools
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from metro_tf.backbones import builder, padded, striding, top_down
+
+
+class TakeFirst(keras.layers.Layer):
+    """Stands for a product whose second factor shall not count."""
+
+    def call(self, inputs):
+        return inputs[0]
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0]
+
+
+class PaddedMean(keras.layers.Layer):
+    """Stands for a maximum pooling, whose gradient has no meaningful centre on equal values."""
+
+    def __init__(self, pooling, **kwargs):
+        super().__init__(**kwargs)
+        self.padding = getattr(pooling, 'explicit_padding', (0, 0))
+        self.size, self.stride = pooling.pool_size[0], pooling.strides[0]
+
+    def call(self, inputs):
+        return tf.nn.avg_pool2d(
+            padded.pad_image(inputs, self.padding), self.size, self.stride, 'VALID')
+
+
+@functools.lru_cache(maxsize=None)
+def network(name):
+    """The published network, built once per test run."""
+    return builder.FAMILIES[name].make_network()
+
+
+@functools.lru_cache(maxsize=None)
+def restrided(name, output_stride):
+    """The backbone at a stride. The builder does the same, on a network of its own."""
+    return striding.restride(
+        network(name), builder.FAMILIES[name].scaling, output_stride=output_stride)
+
+
+def linear_probe(backbone):
+    """Copy with one channel, positive constant kernels and nothing that is not linear.
+
+    The gradient of a cell is then its receptive field, whose centroid is the field's centre.
+    """
+    return keras.models.clone_model(
+        backbone, input_tensors=keras.Input((None, None, 3)),
+        clone_function=functools.partial(_thin_layer, n_channels=1, is_linear=True))
+
+
+def random_probe(backbone, n_channels=4):
+    """Copy with few channels and random weights. Nonlinear, but without squeeze-and-excitation.
+
+    (Its global mean depends on the whole image, so nothing would be exactly equivariant.)
+    """
+    return keras.models.clone_model(
+        backbone, input_tensors=keras.Input((None, None, 3)),
+        clone_function=functools.partial(_thin_layer, n_channels=n_channels, is_linear=False))
+
+
+def _thin_layer(layer, n_channels, is_linear):
+    is_excitation = 'excit' in layer.name.lower()
+    identity = functools.partial(keras.layers.Activation, 'linear', name=layer.name)
+    if isinstance(layer, (keras.layers.GlobalAveragePooling2D, keras.layers.Reshape)):
+        return identity()
+    if isinstance(layer, keras.layers.Multiply) and (is_linear or is_excitation):
+        return TakeFirst(name=layer.name)
+    if is_linear and isinstance(layer, keras.layers.MaxPooling2D):
+        return PaddedMean(layer, name=layer.name)
+    if is_linear and isinstance(layer, (
+            keras.layers.BatchNormalization, keras.layers.Activation, keras.layers.ReLU)):
+        return identity()
+    config = layer.get_config()
+    if isinstance(layer, keras.layers.Conv2D) and 'filters' in config:
+        config['filters'] = n_channels
+    for key in ('kernel_initializer', 'depthwise_initializer'):
+        if key in config:
+            config[key] = (
+                keras.initializers.Constant(1 / layer.kernel_size[0] ** 2) if is_linear
+                else 'he_normal')
+    if isinstance(layer, keras.layers.Conv2D):
+        config['activation'] = 'linear' if is_linear else config['activation']
+    return type(layer).from_config(config)
+
+
+def receptive_centroid(model, image_shape, cell):
+    """Centroid (y, x) in px of the receptive field of an output cell.
+
+    Args:
+        model: Result of `linear_probe`.
+        image_shape: (height, width).
+        cell: (row, column).
+
+    Returns:
+        Tuple of the centroid, of the extent: rows (first, last) and columns (first, last) that
+        matter, and of the output's (height, width).
+    """
+    image = tf.ones([1, *image_shape, 3])
+    with tf.GradientTape() as tape:
+        tape.watch(image)
+        features = model(image)
+        value = features[0, cell[0], cell[1], 0]
+    field = np.abs(tape.gradient(value, image).numpy().astype(np.float64)[0]).sum(-1)
+    marginals = field.sum(1), field.sum(0)
+    centroid = [np.arange(len(m)) @ m / m.sum() for m in marginals]
+    extent = [(np.flatnonzero(m)[0], np.flatnonzero(m)[-1]) for m in marginals]
+    return centroid, extent, features.shape[1:3]
+
+
+def top_down_backbone(name, output_stride):
+    """A small top-down model."""
+    return top_down.build_top_down(name, output_stride, n_channels=8)

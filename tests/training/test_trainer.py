@@ -1,0 +1,142 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from metro_tf import skeleton
+from metro_tf.config import HeatmapConfig
+from metro_tf.geometry import camera
+from metro_tf.models import Metrabs
+from training import callbacks, trainer
+from training.config import LossConfig
+
+HEATMAP = HeatmapConfig(crop_side_px=64, stride_px=8)
+N_JOINTS = skeleton.METRO_24.n_joints
+
+
+def make_batch(n_3d=2, n_2d=2, seed=0):
+    """People at 3 m in noise; the last `n_2d` have 2D labels only."""
+    rng = np.random.default_rng(seed)
+    n = n_3d + n_2d
+    coords3d = (rng.normal(size=[n, N_JOINTS, 3]) * 300 + [0, 0, 3000]).astype(np.float32)
+    intrinsics = np.tile(np.float32([[90, 0, 32], [0, 90, 32], [0, 0, 1]]), [n, 1, 1])
+    mask3d = np.zeros([n, N_JOINTS], bool)
+    mask3d[:n_3d] = True
+    inputs = {
+        'image': rng.random([n, 64, 64, 3]).astype(np.float32), 'intrinsics': intrinsics}
+    labels = {
+        'coords3d_cam': np.where(mask3d[..., np.newaxis], coords3d, 0),
+        'coords2d': camera.project(coords3d, intrinsics).numpy(),
+        'joint_validity_mask_3d': mask3d,
+        'joint_validity_mask_2d': np.ones([n, N_JOINTS], bool)}
+    return inputs, labels
+
+
+def make_trainer(**loss_kwargs):
+    keras.utils.set_random_seed(1)
+    image = keras.Input([None, None, 3])
+    features = keras.layers.Conv2D(8, 9, strides=8, padding='same')(image)
+    crop_model = Metrabs(
+        keras.Model(image, features), skeleton.METRO_24.joint_names, skeleton.METRO_24.edges,
+        crop_side_px=64, stride_px=8)
+    result = trainer.PoseTrainer(crop_model, LossConfig(**loss_kwargs))
+    result.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=False)
+    return result
+
+
+def fit(model, n_epochs, first_epoch=0, extra=()):
+    dataset = tf.data.Dataset.from_tensors(make_batch()).repeat()
+    return model.fit(
+        dataset, epochs=n_epochs, initial_epoch=first_epoch, steps_per_epoch=4, verbose=0,
+        callbacks=list(extra)).history
+
+
+def test_fit_lowers_every_supervised_term():
+    history = fit(make_trainer(), 8)
+    for name in ('heatmap2d', 'heatmap3d', 'relative', 'total'):
+        assert history[name][-1] < history[name][0], name
+    assert all(np.isfinite(values).all() for values in history.values())
+
+
+def test_absolute_loss_counts_only_after_its_start_step():
+    inputs, labels = make_batch()
+    totals = {}
+    for weight in (0.0, 1000.0):
+        model = make_trainer(absolute=weight, absolute_start_step=1)
+        y_pred = model(inputs)
+        totals[weight] = []
+        for step in (0, 1):
+            model.optimizer.iterations.assign(step)
+            tf.random.set_seed(0)
+            totals[weight].append(float(model.compute_loss(inputs, labels, y_pred)))
+    assert totals[0.0][0] == pytest.approx(totals[1000.0][0], rel=1e-5)
+    assert totals[1000.0][1] > 1.5 * totals[0.0][1]
+
+
+def test_examples_without_3d_labels_do_not_move_3d_scores():
+    model = make_trainer()
+    scores = []
+    for n_2d in (0, 3):
+        inputs, labels = make_batch(2, n_2d)
+        first = slice(0, 2)
+        inputs['image'][first] = 0.5
+        labels['coords3d_cam'][first] = make_batch(2, 0)[1]['coords3d_cam']
+        for metric in model.metrics:
+            metric.reset_state()
+        y_pred = model(inputs)
+        scores.append(float(model.compute_metrics(inputs, labels, y_pred)['mpjpe_mm']))
+    assert scores[0] == pytest.approx(scores[1], rel=1e-4)
+
+
+def test_a_batch_without_any_label_has_finite_gradients():
+    model = make_trainer()
+    inputs, labels = make_batch()
+    labels['joint_validity_mask_3d'][:] = False
+    labels['joint_validity_mask_2d'][:] = False
+    with tf.GradientTape() as tape:
+        loss = model.compute_loss(inputs, labels, model(inputs, training=True))
+    gradients = tape.gradient(loss, model.trainable_variables)
+    assert all(np.isfinite(g.numpy()).all() for g in gradients)
+    assert float(loss) == 0
+
+
+def test_resuming_restores_weights_optimiser_and_epoch(tmp_path):
+    first = make_trainer()
+    first(make_batch()[0])
+    first.optimizer.build(first.trainable_variables)
+    fit(first, 2, extra=[callbacks.TrainingState(first, tmp_path)])
+    second = make_trainer()
+    second(make_batch()[0])
+    second.optimizer.build(second.trainable_variables)
+    state = callbacks.TrainingState(second, tmp_path)
+    assert state.restore() == 2
+    assert int(second.optimizer.iterations) == 8
+    for a, b in zip(first.get_weights(), second.get_weights()):
+        np.testing.assert_array_equal(a, b)
+    assert callbacks.TrainingState(second, tmp_path / 'empty').restore() == 0
+
+
+def test_saved_crop_model_predicts_the_same(tmp_path):
+    model = make_trainer()
+    path = tmp_path / 'crop_model.keras'
+    fit(model, 1, extra=[callbacks.SaveCropModel(model.crop_model, path)])
+    revived = keras.models.load_model(str(path), compile=False)
+    inputs, _ = make_batch()
+    np.testing.assert_allclose(revived(inputs), model.crop_model(inputs), atol=0.05)
+    assert [p.name for p in tmp_path.iterdir()] == ['crop_model.keras']
+
+
+def test_non_finite_values_stop_training():
+    with pytest.raises(FloatingPointError, match='relative became nan at batch 3'):
+        callbacks.StopOnNonFinite().on_train_batch_end(3, {'total': 1.0, 'relative': float('nan')})
+
+
+def test_place_in_volume_keeps_image_alignment_where_it_fits():
+    mask = np.ones([1, 2], bool)
+    coords3d = np.float32([[[-100, 0, 2900], [100, 200, 3100]]])
+    coords2d = np.float32([[[20, 30], [28, 38]]])  # mean (24, 34) px: 825 and 1168.75 mm
+    placed = trainer.place_in_volume(coords3d, coords2d, mask, HEATMAP)
+    np.testing.assert_allclose(
+        placed, [[[725, 1068.75, 1000], [925, 1268.75, 1200]]], atol=0.01)
+    at_border = trainer.place_in_volume(coords3d, coords2d - 60, mask, HEATMAP)
+    np.testing.assert_allclose(at_border, [[[0, 0, 1000], [200, 200, 1200]]], atol=0.01)

@@ -1,0 +1,15 @@
+"""The person detector in the default models: 1.1 million weights, 256 px.
+
+Learns from composites of rendered people, photos of LSPET and photos without people.
+
+Command:
+    python -m training.train_detector training/configs/default_detector.py \\
+        --synth-dir records/train --lspet-dir lspet --backgrounds-dir backgrounds/no_people
+"""
+
+from training.detection.config import DetectorTrainConfig
+
+
+def config():
+    """Returns the settings."""
+    return DetectorTrainConfig(name='default_detector')

@@ -1,0 +1,143 @@
+"""Leeds Sports Pose Extended: photos of sports with 14 joints in 2D (Johnson and Everingham 2011).
+
+Quirks kept in here: `joints.mat` holds `joints` [14, 3, n] with (x, y, flag), where the
+coordinates of joints with flag 0 are meaningless; images are numbered from 1; some training
+photos show the same scene as a hold-out photo (`train_twins_of_holdout`) and are left out.
+"""
+
+import json
+import pathlib
+
+import numpy as np
+import scipy.io
+import tensorflow as tf
+
+from metro_tf import skeleton
+from metro_tf.geometry import camera
+
+# The joints reach neither the fingertips nor the soles and the crown only just; the factor makes
+# boxes comparable to those of whole silhouettes.
+BOX_ENLARGEMENT = 1.15
+# The photos come without calibration. Labels in 2D are learned through a camera with so narrow a
+# field of view that it is almost orthographic, as in MeTRAbs.
+PSEUDO_FOV_DEGREES = 8.0
+
+
+def read_annotations(lspet_dir):
+    """Reads the joints of all images.
+
+    Args:
+        lspet_dir: Folder with `joints.mat`, `splits.json` and `images`.
+
+    Returns:
+        Float32 array `[n, 14, 2]`, px, joints in the order of the convention `lsp_14`, NaN where
+        not annotated.
+
+    Raises:
+        ValueError: If a file is missing or has another layout.
+    """
+    path = pathlib.Path(lspet_dir) / 'joints.mat'
+    if not path.is_file():
+        raise ValueError(f'`lspet_dir` must hold joints.mat. Received: {path} does not exist')
+    joints = scipy.io.loadmat(path).get('joints')
+    if joints is None or joints.ndim != 3 or joints.shape[:2] != (14, 3):
+        raise ValueError(
+            f'{path} must hold an array `joints` of shape (14, 3, n). Received: '
+            f'{None if joints is None else joints.shape}')
+    joints = joints.transpose(2, 0, 1)
+    coords2d = np.where(joints[..., 2:] > 0, joints[..., :2], np.nan)
+    return coords2d.astype(np.float32)
+
+
+def read_split(lspet_dir, split):
+    """Numbers (from 1) of the images of a split.
+
+    Args:
+        lspet_dir: Folder with `splits.json`.
+        split: 'train' (1..9000 without the twins of hold-out photos) or 'holdout' (9001..10000).
+
+    Raises:
+        ValueError: If the split is unknown or the file is missing.
+    """
+    if split not in ('train', 'holdout'):
+        raise ValueError(f"`split` must be 'train' or 'holdout'. Received: split={split!r}")
+    path = pathlib.Path(lspet_dir) / 'splits.json'
+    if not path.is_file():
+        raise ValueError(f'`lspet_dir` must hold splits.json. Received: {path} does not exist')
+    splits = json.loads(path.read_text())
+    twins = set(splits['train_twins_of_holdout'])
+    first, last = splits[split]
+    return [
+        number for number in range(first, last + 1) if split == 'holdout' or number not in twins]
+
+
+def boxes_of(coords2d, enlargement=BOX_ENLARGEMENT):
+    """Boxes around annotated joints.
+
+    Args:
+        coords2d: Float array `[n, J, 2]`, px, NaN where missing.
+        enlargement: Factor of width and height about the centre.
+
+    Returns:
+        Float32 array `[n, 4]`, boxes in px; NaN for an image without any joint.
+    """
+    low, high = np.nanmin(coords2d, axis=1), np.nanmax(coords2d, axis=1)
+    size = np.maximum(high - low, 8) * enlargement
+    return np.concatenate([(low + high) / 2 - size / 2, size], axis=1).astype(np.float32)
+
+
+def make_dataset(lspet_dir, split, first=None):
+    """Examples with the same keys as parsed records.
+
+    Args:
+        lspet_dir: Folder of the data set.
+        split: 'train' or 'holdout'.
+        first: Number of images to take from the start of the split, None for all.
+
+    Returns:
+        `tf.data.Dataset` of dicts, in the order of the numbers.
+    """
+    numbers = read_split(lspet_dir, split)[:first]
+    annotated = read_annotations(lspet_dir)[np.array(numbers) - 1]
+    enough = np.isfinite(annotated[..., 0]).sum(axis=1) >= 4
+    numbers, annotated = np.array(numbers)[enough], annotated[enough]
+    boxes = boxes_of(annotated)
+    coords2d = to_model_joints(annotated)
+    folder = str(pathlib.Path(lspet_dir) / 'images')
+
+    def load(number, box, joints):
+        name = tf.strings.join(['im', tf.strings.as_string(number, width=5, fill='0')])
+        image = tf.io.decode_jpeg(tf.io.read_file(folder + '/' + name + '.jpg'), channels=3)
+        return _example(image, name, box, joints)
+    dataset = tf.data.Dataset.from_tensor_slices((numbers, boxes, coords2d))
+    return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def to_model_joints(coords2d_lsp):
+    """Puts LSP joints `[n, 14, 2]` into the order of the default model, NaN where it has none."""
+    model_names = skeleton.METRO_24.joint_names
+    result = np.full((len(coords2d_lsp), len(model_names), 2), np.nan, np.float32)
+    _, indices = skeleton.convention_selection(model_names, 'lsp_14')
+    result[:, indices] = coords2d_lsp
+    return result
+
+
+def _example(image, name, box, coords2d):
+    n_joints = skeleton.METRO_24.n_joints
+    is_valid = tf.reduce_all(tf.math.is_finite(coords2d), axis=-1)
+    shape = tf.cast(tf.shape(image), tf.float32)
+    return {
+        'image': image,
+        'alpha': tf.fill(tf.shape(image[..., :1]), tf.constant(255, tf.uint8)),
+        'has_alpha': False,
+        'name': name,
+        'box': box,
+        'frame': tf.stack([0.0, 0.0, shape[1], shape[0]]),
+        'intrinsics': camera.intrinsics_from_fov(PSEUDO_FOV_DEGREES, tf.shape(image)),
+        'has_3d': False,
+        'camera_up': tf.constant([0.0, -1.0, 0.0]),
+        'coords3d_cam': tf.zeros([n_joints, 3]),
+        'joint_validity_mask_3d': tf.zeros([n_joints], tf.bool),
+        'coords2d': tf.where(is_valid[:, tf.newaxis], coords2d, 0.0),
+        'joint_validity_mask_2d': is_valid,
+        'visibility': tf.cast(is_valid, tf.float32)}

@@ -1,0 +1,1 @@
+"""Training of the person detector on composites of people, photos and backgrounds."""

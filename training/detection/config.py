@@ -1,0 +1,101 @@
+"""Frozen settings of a detector's training run. One experiment is one file in `training/configs`."""
+
+import dataclasses
+
+from metro_tf import checks
+from metro_tf.detection import center_net, trunk
+
+
+@dataclasses.dataclass(frozen=True)
+class CompositeConfig:
+    """Random composites: people cut out and whole photos, pasted onto photos without people.
+
+    Args:
+        side_px: Side of the square composite; a multiple of 32.
+        max_people: Most people pasted onto one composite.
+        photo_probability: Probability that photos with one annotated person each are pasted.
+        max_photos: Most photos pasted onto one composite.
+        negative_probability: Probability of a composite without people.
+        person_size: Smallest and largest size of a person (larger side of the box) as a fraction
+            of `side_px`.
+        person_enlargement: Factor of the box around the annotated joints of a photo, since the
+            joints reach neither the fingertips nor the soles.
+        unlabelled_weight: Weight of "nobody is here" in a photo away from its annotated person,
+            because others may stand there.
+    """
+    side_px: int = 256
+    max_people: int = 6
+    photo_probability: float = 0.45
+    max_photos: int = 4
+    negative_probability: float = 0.15
+    person_size: tuple = (0.08, 1.3)
+    person_enlargement: float = 1.15
+    unlabelled_weight: float = 0.1
+
+    def __post_init__(self):
+        checks.positive(self.side_px, 'side_px')
+        if self.side_px % 32:
+            raise ValueError(
+                f'`side_px` must be a multiple of 32. Received: side_px={self.side_px}')
+        if not 0 < self.person_size[0] <= self.person_size[1]:
+            raise ValueError(
+                '`person_size` must be positive and ascending. '
+                f'Received: person_size={self.person_size}')
+        for name in ('photo_probability', 'negative_probability', 'unlabelled_weight'):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f'`{name}` must be in [0, 1]. Received: {name}={getattr(self, name)}')
+
+    @property
+    def n_cells(self):
+        """Cells along one side of the network's output grid."""
+        return self.side_px // center_net.STRIDE_PX
+
+
+@dataclasses.dataclass(frozen=True)
+class DetectorTrainConfig:
+    """Everything that defines a run besides the places of its data.
+
+    Args:
+        name: Name of the experiment; results go into a folder of that name.
+        composite: The training images.
+        n_channels, trunk_channels, n_blocks, bn_momentum: See `center_net.build_center_net`.
+        input_side_px: Input of the finished detector, used in its evaluation.
+        n_steps: Number of optimiser steps.
+        batch_size: Composites per step.
+        learning_rate: Peak of the schedule (linear warm-up, then half a cosine).
+        warmup_steps: Length of the warm-up.
+        weight_decay: Decoupled weight decay per step, in units of the learning rate.
+        clip_norm: Limit of the global gradient norm.
+        box_loss: Weight of the box loss against that of the heatmap.
+        max_false_boxes: The score is shifted so that the default threshold gives this many
+            boxes per photo without people, measured on photos left out of the training.
+        steps_per_epoch: Steps between checkpoints and rows of the curves.
+        seed: Seed of weights, order and composites.
+    """
+    name: str
+    composite: CompositeConfig = CompositeConfig()
+    n_channels: int = 64
+    trunk_channels: tuple = trunk.CHANNELS
+    n_blocks: tuple = trunk.N_BLOCKS
+    bn_momentum: float = 0.98
+    input_side_px: int = 256
+    n_steps: int = 4000
+    batch_size: int = 24
+    learning_rate: float = 2e-3
+    warmup_steps: int = 200
+    weight_decay: float = 0.02
+    clip_norm: float = 10.0
+    box_loss: float = 2.0
+    max_false_boxes: float = 0.15
+    steps_per_epoch: int = 200
+    seed: int = 1
+
+    def __post_init__(self):
+        for name in ('n_steps', 'batch_size', 'learning_rate', 'steps_per_epoch',
+                     'max_false_boxes'):
+            checks.positive(getattr(self, name), name)
+        if self.n_steps % self.steps_per_epoch:
+            raise ValueError(
+                '`steps_per_epoch` must divide `n_steps`. Received: '
+                f'steps_per_epoch={self.steps_per_epoch}, n_steps={self.n_steps}')

@@ -1,0 +1,72 @@
+"""Measures a person detector on the LSPET hold-out and on photos without people.
+
+Example:
+    python -m training.evaluate_detector runs/default_detector/detector.keras \\
+        --lspet-dir lspet --backgrounds-dir backgrounds/no_people --out scores.json
+"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+import tqdm
+
+from metro_tf.detection import PersonDetector
+from training.detection import evaluation, sources
+from training.detection.config import CompositeConfig
+
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.7)
+
+
+def summarize(scores, validation_scores):
+    """Collects the numbers for the result file.
+
+    Args:
+        scores: `DetectionScores` on the hold-out and on all photos without people.
+        validation_scores: `DetectionScores` whose empty photos were left out of the training.
+
+    Returns:
+        Dict of lists over the thresholds.
+    """
+    return {
+        'threshold': list(THRESHOLDS),
+        'recall': [scores.recall(t) for t in THRESHOLDS],
+        'false_per_photo': [scores.false_per_photo(t) for t in THRESHOLDS],
+        'false_per_photo_not_trained_on': [
+            validation_scores.false_per_photo(t) for t in THRESHOLDS],
+        'n_people': len(scores.found), 'n_empty_photos': scores.n_empty_photos,
+        'n_empty_photos_not_trained_on': validation_scores.n_empty_photos}
+
+
+def main():
+    """Reads the arguments, evaluates, prints and writes the result."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('detector', help='a .keras file')
+    parser.add_argument('--lspet-dir', required=True, help='folder of LSPET')
+    parser.add_argument(
+        '--backgrounds-dir', required=True, help='folder of photos without people')
+    parser.add_argument('--input-side-px', type=int, default=256, help='input of the network')
+    parser.add_argument('--out', help='path of a JSON file for the result')
+    args = parser.parse_args()
+    detector = PersonDetector.load(args.detector, args.input_side_px)
+    photos = sources.read_photos(
+        args.lspet_dir, 'holdout', CompositeConfig().person_enlargement)
+    scores = evaluation.evaluate(
+        detector, photos, sources.read_backgrounds(args.backgrounds_dir, 'all'),
+        progress=tqdm.tqdm)
+    nobody = sources.Photos(np.array([]), np.zeros([0, 4], np.float32))
+    validation_scores = evaluation.evaluate(
+        detector, nobody, sources.read_backgrounds(args.backgrounds_dir, 'validation'))
+    result = summarize(scores, validation_scores)
+    for row in zip(*(result[name] for name in (
+            'threshold', 'recall', 'false_per_photo', 'false_per_photo_not_trained_on'))):
+        print('threshold {:.1f}: found {:.3f}, false boxes per photo {:.3f} (not trained on: '
+              '{:.3f})'.format(*row))
+    if args.out:
+        pathlib.Path(args.out).write_text(json.dumps(result, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()

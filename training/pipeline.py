@@ -1,0 +1,114 @@
+"""From examples to batches: mix, shuffle, repeat, run the augmentation steps, batch, prefetch."""
+
+import tensorflow as tf
+
+from metro_tf import skeleton
+from training.augment import appearance, background, crop_view, occlusion
+from training.datasets import lspet, records
+
+SHUFFLE_BUFFER = 1000
+
+
+def run_steps(dataset, steps, run_seed, first_example=0):
+    """Runs `steps` in order over an unbatched dataset; example i always gets the same seeds.
+
+    Args:
+        dataset: `tf.data.Dataset` of example dicts.
+        steps: Sequence of functions `(example, seed) -> example`.
+        run_seed: Integer seed of the run.
+        first_example: Number of the first example of `dataset` within the run.
+    """
+    def process(i_example, example):
+        seed = tf.stack([tf.constant(run_seed, tf.int64), i_example])
+        seeds = tf.unstack(tf.random.experimental.stateless_split(seed, len(steps)))
+        for step, step_seed in zip(steps, seeds):
+            example = step(example, step_seed)
+        return example
+    return dataset.enumerate(first_example).map(process, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def augmentation_steps(config, bank):
+    """The steps of training, in their order.
+
+    Args:
+        config: `TrainConfig`.
+        bank: uint8 array of photos (see `background.load_bank`).
+    """
+    side = config.model.heatmap.crop_side_px
+    bank = tf.constant(bank)
+    augment = config.augment
+    return [
+        crop_view.RandomCropView(
+            side, skeleton.METRO_24.mirror_mapping, augment.max_zoom_change,
+            augment.max_rotation_degrees, augment.max_shift, augment.mirror_probability,
+            augment.partial_visibility_probability),
+        crop_view.WarpToCrop(side),
+        background.RandomBackground(bank, side),
+        occlusion.RandomOcclusion(bank, side, augment.occlusion_probability),
+        appearance.RandomColor(
+            augment.brightness, augment.contrast, augment.saturation, augment.hue_degrees),
+        appearance.RandomBlurAndNoise(augment.blur_probability)]
+
+
+def evaluation_steps(config, bank):
+    """Centred crops, and backgrounds (chosen by the example's number) behind rendered people."""
+    side = config.model.heatmap.crop_side_px
+    return [
+        crop_view.RandomCropView(side, skeleton.METRO_24.mirror_mapping),
+        crop_view.WarpToCrop(side),
+        background.RandomBackground(tf.constant(bank), side)]
+
+
+def to_model_format(example):
+    """Splits an example into what `fit` takes: inputs and labels.
+
+    Returns:
+        Inputs `image` `[S, S, 3]` in [0, 1] and `intrinsics` `[3, 3]`; labels `coords3d_cam`
+        `[J, 3]` mm, `coords2d` `[J, 2]` px in the crop, and their boolean masks `[J]`.
+    """
+    inputs = {'image': example['image'], 'intrinsics': example['intrinsics']}
+    names = ('coords3d_cam', 'coords2d', 'joint_validity_mask_3d', 'joint_validity_mask_2d')
+    return inputs, {name: example[name] for name in names}
+
+
+def training_dataset(config, synth_dir, lspet_dir, background_dirs, first_step=0):
+    """Endless batches with a fixed share of 3D and 2D examples, from step `first_step` on.
+
+    Args:
+        config: `TrainConfig`.
+        synth_dir: Folder of the synthetic training records.
+        lspet_dir: Folder of LSPET.
+        background_dirs: Folders of background photos.
+        first_step: Number of optimiser steps that were done already. The order within the
+            sources starts anew there (with another shuffling), the augmentation goes on.
+    """
+    order_seed = config.seed + 7919 * (first_step + 1)
+    batch_size = config.batch_size_3d + config.batch_size_2d
+    sources = {
+        '3d': (records.read_serialized(synth_dir), records.parse, config.batch_size_3d),
+        '2d': (lspet.make_dataset(lspet_dir, 'train'), None, config.batch_size_2d)}
+    streams = []
+    for dataset, parse, share in sources.values():
+        if share:
+            dataset = dataset.shuffle(SHUFFLE_BUFFER, seed=order_seed).repeat()
+            streams.append((dataset.map(parse, num_parallel_calls=2) if parse else dataset, share))
+    choices = tf.data.Dataset.range(len(streams)).flat_map(
+        lambda i: tf.data.Dataset.from_tensors(i).repeat(
+            tf.gather(tf.constant([share for _, share in streams], tf.int64), i))).repeat()
+    mixed = tf.data.Dataset.choose_from_datasets([stream for stream, _ in streams], choices)
+    steps = augmentation_steps(config, background.load_bank(background_dirs))
+    mixed = run_steps(mixed, steps, config.seed, first_step * batch_size)
+    return mixed.map(to_model_format).batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def evaluation_dataset(config, source, bank, batch_size=50):
+    """Batches of every example exactly once, in order; the last may be smaller.
+
+    Args:
+        config: `TrainConfig`.
+        source: Unbatched `tf.data.Dataset` of example dicts.
+        bank: uint8 array of photos for people with alpha.
+        batch_size: Size of the batches.
+    """
+    dataset = run_steps(source, evaluation_steps(config, bank), config.seed)
+    return dataset.map(to_model_format).batch(batch_size).prefetch(2)

@@ -1,0 +1,140 @@
+"""Trains a person detector.
+
+Example:
+    python -m training.train_detector training/configs/default_detector.py \\
+        --synth-dir records/train --lspet-dir lspet --backgrounds-dir backgrounds/no_people \\
+        --out-dir runs
+
+The run can be killed at any moment: the same command goes on from the last finished epoch.
+"""
+
+import argparse
+import dataclasses
+import importlib.util
+import json
+import pathlib
+
+import keras
+import tensorflow as tf
+
+from metro_tf.detection import PersonDetector, center_net
+from training import callbacks, schedules
+from training.detection import evaluation, sampling, sources
+from training.detection.config import DetectorTrainConfig
+from training.detection.trainer import DetectorTrainer
+
+
+def load_config(path):
+    """Loads the `DetectorTrainConfig` that the function `config` of a Python file returns.
+
+    Raises:
+        ValueError: If the file or its function is missing or returns something else.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f'`config` must be a Python file. Received: {path} does not exist')
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.config() if hasattr(module, 'config') else None
+    if not isinstance(config, DetectorTrainConfig):
+        raise ValueError(
+            f'{path} must define a function `config` that returns a DetectorTrainConfig. '
+            f'Received: {config!r}')
+    return config
+
+
+def build_trainer(config):
+    """Builds the compiled trainer with all variables, its optimiser's included."""
+    keras.utils.set_random_seed(config.seed)
+    network = center_net.build_center_net(
+        config.n_channels, config.trunk_channels, config.n_blocks, config.bn_momentum)
+    trainer = DetectorTrainer(network, config.box_loss)
+    side_px = config.composite.side_px
+    trainer(tf.zeros([1, side_px, side_px, 3]))
+    optimizer = keras.optimizers.AdamW(
+        schedules.WarmupCosine(config.learning_rate, config.n_steps, config.warmup_steps),
+        weight_decay=config.weight_decay, global_clipnorm=config.clip_norm)
+    optimizer.exclude_from_weight_decay(var_names=['bias', 'gamma', 'beta'])
+    trainer.compile(optimizer=optimizer, jit_compile=False)
+    optimizer.build(trainer.trainable_variables)
+    return trainer
+
+
+def make_batches(config, synth_dir, lspet_dir, backgrounds_dir, first_step=0):
+    """Endless training batches from step `first_step` on (see `sampling.make_dataset`)."""
+    policy = sampling.RandomComposite(
+        config.composite, sources.read_backgrounds(backgrounds_dir, 'train'),
+        sources.read_photos(lspet_dir, 'train', config.composite.person_enlargement))
+    people = sources.people_batches(
+        synth_dir, config.composite.max_people, config.seed + first_step)
+    dataset = sampling.make_dataset(policy, people, config.seed, first_step * config.batch_size)
+    return dataset.batch(config.batch_size, drop_remainder=True).prefetch(2)
+
+
+def train(config, synth_dir, lspet_dir, backgrounds_dir, out_dir):
+    """Runs or resumes the training; writes checkpoints, curves and the model to its folder.
+
+    Returns:
+        The folder `out_dir/<name>`; it holds the calibrated `detector.keras` and `scores.json`.
+    """
+    run_dir = pathlib.Path(out_dir) / config.name
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / 'config.json').write_text(json.dumps(dataclasses.asdict(config), indent=2) + '\n')
+    trainer = build_trainer(config)
+    state = callbacks.TrainingState(trainer, run_dir / 'state')
+    n_done = state.restore()
+    batches = make_batches(
+        config, synth_dir, lspet_dir, backgrounds_dir, n_done * config.steps_per_epoch)
+    trainer.fit(
+        batches, initial_epoch=n_done, epochs=config.n_steps // config.steps_per_epoch,
+        steps_per_epoch=config.steps_per_epoch, verbose=2, callbacks=[
+            callbacks.StopOnNonFinite(), state,
+            callbacks.SaveCropModel(trainer.detector, run_dir / 'uncalibrated.keras'),
+            keras.callbacks.CSVLogger(str(run_dir / 'curves.csv'), append=n_done > 0),
+            keras.callbacks.TensorBoard(str(run_dir / 'tensorboard'), write_graph=False)])
+    scores = calibrate(trainer.detector, config, lspet_dir, backgrounds_dir)
+    trainer.detector.save(str(run_dir / 'detector.keras'))
+    trainer.detector.save_weights(str(run_dir / 'detector.weights.h5'))
+    (run_dir / 'scores.json').write_text(json.dumps(scores, indent=2) + '\n')
+    return run_dir
+
+
+def calibrate(network, config, lspet_dir, backgrounds_dir):
+    """Shifts the scores to the default threshold, by photos that took no part in the training.
+
+    Returns:
+        Dict: the `threshold` before the shift, and `recall` and `false_per_photo` at it.
+    """
+    photos = sources.read_photos(lspet_dir, 'validation', config.composite.person_enlargement)
+    scores = evaluation.evaluate(
+        PersonDetector(network, config.input_side_px), photos,
+        sources.read_backgrounds(backgrounds_dir, 'validation'))
+    threshold = scores.threshold_at(config.max_false_boxes)
+    center_net.shift_logits(network, evaluation.logit_shift(threshold))
+    return {
+        'threshold': threshold, 'recall': scores.recall(threshold),
+        'false_per_photo': scores.false_per_photo(threshold)}
+
+
+def main():
+    """Reads the arguments and trains."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('config', help='a file of training/configs')
+    parser.add_argument('--synth-dir', help='records of training.synthetic.generate, optional')
+    parser.add_argument('--lspet-dir', required=True, help='folder of LSPET')
+    parser.add_argument(
+        '--backgrounds-dir', required=True, help='folder of photos without people')
+    parser.add_argument('--out-dir', default='runs', help='results go to a folder in it')
+    parser.add_argument('--steps', type=int, help='replaces the number of optimiser steps')
+    args = parser.parse_args()
+    config = load_config(args.config)
+    if args.steps is not None:
+        config = dataclasses.replace(config, n_steps=args.steps)
+    run_dir = train(config, args.synth_dir, args.lspet_dir, args.backgrounds_dir, args.out_dir)
+    print(f'Finished. Model, scores and curves are in {run_dir}')
+
+
+if __name__ == '__main__':
+    main()
