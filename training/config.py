@@ -72,11 +72,11 @@ class LossConfig:
     heatmap2d: float = 0.3
     heatmap3d: float = 0.3
     heatmap_sigma_cells: float = 1.0
-    relative: float = 1.0
+    relative: float = 2.0
     projection: float = 1.0
     absolute: float = 0.1
     absolute_start_step: int = 1000
-    projection_2d_only: float = 0.5
+    projection_2d_only: float = 1.0
     aligned_2d_only: float = 0.5
     full_perspective_start_step: int = 500
 

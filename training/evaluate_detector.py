@@ -47,7 +47,7 @@ def main():
     parser.add_argument('--lspet-dir', required=True, help='folder of LSPET')
     parser.add_argument(
         '--backgrounds-dir', required=True, help='folder of photos without people')
-    parser.add_argument('--input-side-px', type=int, default=256, help='input of the network')
+    parser.add_argument('--input-side-px', type=int, default=224, help='input of the network')
     parser.add_argument('--out', help='path of a JSON file for the result')
     args = parser.parse_args()
     detector = PersonDetector.load(args.detector, args.input_side_px)

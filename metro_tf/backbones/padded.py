@@ -41,25 +41,37 @@ class PaddedConv2D(keras.layers.Conv2D):
         kernel_size: See `keras.layers.Conv2D`.
         explicit_padding: Pair (before, after) as in `pad_image`. The convolution itself is
             `valid`.
+        input_step: The convolution takes every so-manieth row and column of the padded input.
+            For a 1x1 kernel this equals a stride, whose gradient writes outside its memory in
+            TF 2.15 with oneDNN.
         **kwargs: Arguments of `keras.layers.Conv2D`.
 
     Call arguments:
         inputs: Tensor `[batch, y, x, channels]`.
     """
 
-    def __init__(self, filters, kernel_size, explicit_padding=(0, 0), **kwargs):
+    def __init__(self, filters, kernel_size, explicit_padding=(0, 0), input_step=1, **kwargs):
         super().__init__(filters, kernel_size, **kwargs)
         self.explicit_padding = tuple(explicit_padding)
+        self.input_step = input_step
 
     def convolution_op(self, inputs, kernel):
         # Not in `call`, where some Keras versions compare the output with the input's shape.
-        return super().convolution_op(pad_image(inputs, self.explicit_padding), kernel)
+        inputs = pad_image(inputs, self.explicit_padding)
+        if self.input_step > 1:
+            inputs = inputs[:, ::self.input_step, ::self.input_step]
+        return super().convolution_op(inputs, kernel)
 
     def compute_output_shape(self, input_shape):
-        return super().compute_output_shape(_padded_shape(input_shape, self.explicit_padding))
+        batch, height, width, channels = _padded_shape(input_shape, self.explicit_padding)
+        height, width = (
+            None if size is None else -(-size // self.input_step) for size in (height, width))
+        return super().compute_output_shape((batch, height, width, channels))
 
     def get_config(self):
-        return {**super().get_config(), 'explicit_padding': self.explicit_padding}
+        return {
+            **super().get_config(), 'explicit_padding': self.explicit_padding,
+            'input_step': self.input_step}
 
 
 @keras.utils.register_keras_serializable(package='metro_tf')

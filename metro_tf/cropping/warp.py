@@ -10,7 +10,6 @@ only if a crop needs them and one image at a time, and all crops of a level are 
 There is no loop over crops. Only core TensorFlow operations are used.
 """
 
-import functools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -64,13 +63,11 @@ def sample_crops(
     static_factor = tf.get_static_value(antialias_factor)
     if static_factor is not None:
         checks.positive(static_factor, 'antialias_factor')
-    antialias_factor = tf.cast(antialias_factor, tf.int32)
+    grid = _Grid(crop_side_px, tf.cast(antialias_factor, tf.int32))
     views = _make_views(
         image_index, intrinsics, distortion_coeffs, crop_intrinsics, rotations, crop_side_px)
-    levels = _pyramid_levels(scales, antialias_factor, tf.shape(images)[1:3])
-    sample = functools.partial(
-        _sample, crop_side_px=crop_side_px, antialias_factor=antialias_factor)
-    light = _sample_by_level(images, views, levels, sample, crop_side_px)
+    levels = _pyramid_levels(scales, grid.antialias_factor, tf.shape(images)[1:3])
+    light = _sample_all(images, views._replace(level=levels), grid)
     gamma = checks.last_axes(gamma, (None,), 'gamma', tf.float32)
     exponents = (gamma / DISPLAY_GAMMA)[:, tf.newaxis, tf.newaxis, tf.newaxis]
     # exp of log takes a fifth of the time of pow.
@@ -83,16 +80,24 @@ class _Views(NamedTuple):
     rays_from_crop: tf.Tensor  # [n, 3, 3], crop px to rays of the original camera
     pixels_from_norm: tf.Tensor  # [n, 2, 3], normalised coordinates to image px
     lens: tf.Tensor  # [n, 12] distortion coefficients
-    lower: tf.Tensor  # [n, 2], (x, y) px: no pixel before this is touched
-    upper: tf.Tensor  # [n, 2], (x, y) px: no pixel after this is touched
+    max_radius: tf.Tensor  # [n], normalised radius up to which the lens model holds
+    lower: tf.Tensor = None  # [n, 2], (x, y) px: no pixel before this is touched
+    upper: tf.Tensor = None  # [n, 2], (x, y) px: no pixel after this is touched
+    level: tf.Tensor = None  # [n] pyramid level
+
+
+class _Grid(NamedTuple):
+    """The sample positions in every crop."""
+    side_px: int
+    antialias_factor: tf.Tensor  # samples per pixel along one axis
 
 
 class _Source(NamedTuple):
-    """Pixels to sample from: the same rectangle of some images, at some pyramid level."""
-    pixels: tf.Tensor  # [m, h, w, 3], uint8 display values or linear light in float32
-    slots: tf.Tensor  # [n], index into `pixels` per crop
-    origin: tf.Tensor  # [2], (x, y) px of the rectangle in the full image
-    cell_px: int  # 1, 2 or 4 image px per pixel
+    """A list of pixels and where in it each crop finds its picture, row by row."""
+    table: tf.Tensor  # [pixels, 3], uint8 display values or linear light in float32
+    first: tf.Tensor  # [n], int32 index of the picture's first pixel
+    size: tf.Tensor  # [n, 2], int32 (width, height) of the picture
+    origin: tf.Tensor  # [2], (x, y) px of the picture's first pixel in the full image
 
 
 def _checked_images(images):
@@ -124,7 +129,10 @@ def _make_views(
         image_index=tf.cast(image_index, tf.int32),
         rays_from_crop=tf.ensure_shape(tf.cast(rays_from_crop, tf.float32), [None, 3, 3]),
         pixels_from_norm=tf.ensure_shape(tf.cast(intrinsics[:, :2], tf.float32), [None, 2, 3]),
-        lens=tf.ensure_shape(lens, [None, distortion.MAX_COEFFS]), lower=None, upper=None)
+        lens=tf.ensure_shape(lens, [None, distortion.MAX_COEFFS]),
+        max_radius=tf.cond(
+            tf.reduce_any(lens != 0), lambda: distortion.valid_radius(lens),
+            lambda: tf.zeros_like(lens[:, 0])))
     lower, upper = _touched_rectangles(views, crop_side_px)
     return views._replace(lower=lower, upper=upper)
 
@@ -156,70 +164,87 @@ def _pyramid_levels(scales, antialias_factor, image_size):
     return tf.clip_by_value(levels, 0, max_level)
 
 
-def _sample_by_level(images, views, levels, sample, crop_side_px):
-    """Linear light of all crops: each level's crops together, levels without crops skipped."""
-    empty = tf.zeros([0, crop_side_px, crop_side_px, 3])
-    members = [tf.where(levels == level)[:, 0] for level in range(N_PYRAMID_LEVELS)]
-    groups = [tf.nest.map_structure(lambda x: tf.gather(x, rows), views) for rows in members]
-    shrunk = tf.nest.map_structure(lambda x: tf.boolean_mask(x, levels > 0), views)
-    half = tf.cond(
-        tf.size(shrunk.image_index) > 0, lambda: _half_resolution(images, shrunk),
-        lambda: (tf.zeros([0, 0, 0, 3]), tf.zeros([0], tf.int32), tf.zeros([2])))
+def _sample_all(images, views, grid):
+    """Linear light in [0, 1] of all crops, `[n, S, S, 3]`.
 
-    def sample_shrunk(group, cell_px):
-        pixels, used_images, origin = half
-        if cell_px == 4:
-            pixels = tf.nn.avg_pool2d(pixels, 2, 2, 'VALID')
-        slots = tf.searchsorted(used_images, group.image_index)
-        return sample(group, _Source(pixels, slots, origin, cell_px))
-
-    samplers = [
-        lambda: _sample_full_resolution(images, groups[0], sample, crop_side_px),
-        lambda: sample_shrunk(groups[1], 2), lambda: sample_shrunk(groups[2], 4)]
-    crops = [
-        tf.cond(tf.size(group.image_index) > 0, sampler, lambda: empty)
-        for group, sampler in zip(groups, samplers)]
-    light = tf.dynamic_stitch([tf.cast(rows, tf.int32) for rows in members], crops)
-    return tf.ensure_shape(light, [None, crop_side_px, crop_side_px, 3])
+    Crops at full resolution are sampled from the undecoded images if they pick fewer pixels than
+    the touched rectangle has. All others are sampled from one table of decoded pixels.
+    """
+    is_full = views.level == 0
+    n_touched = _n_touched_pixels(views, is_full, tf.shape(images)[1:3])
+    n_picked = 4 * grid.side_px ** 2 * tf.math.count_nonzero(is_full, dtype=tf.int32)
+    is_picked = is_full & (n_picked < n_touched)
+    shape = [None, grid.side_px, grid.side_px, 3]
+    groups, crops = [], []
+    for members, make_source in ((is_picked, _undecoded), (~is_picked, _decoded_table)):
+        rows = tf.cast(tf.where(members)[:, 0], tf.int32)
+        group = tf.nest.map_structure(lambda x: tf.gather(x, rows), views)
+        groups.append(rows)
+        crops.append(tf.cond(
+            tf.size(rows) > 0,
+            lambda: _sample(group, make_source(images, group), grid),
+            lambda: tf.zeros([0, *shape[1:]])))
+    return tf.ensure_shape(tf.dynamic_stitch(groups, crops), shape)
 
 
-def _sample_full_resolution(images, views, sample, crop_side_px):
-    """Decodes the touched rectangle, or only the picked pixels if they are fewer."""
-    (x0, y0), (x1, y1) = _common_rectangle(views, tf.shape(images)[1:3])
-    used_images, slots = _used_images(views)
-    n_pixels = tf.size(used_images) * (y1 - y0) * (x1 - x0)
-    n_picked = 4 * tf.size(slots) * crop_side_px ** 2
-
-    def from_rectangle():
-        region = _decode(tf.gather(images[:, y0:y1, x0:x1], used_images))
-        return sample(views, _Source(region, slots, _as_origin(x0, y0), 1))
-
-    def from_picked():
-        return sample(views, _Source(images, views.image_index, tf.zeros([2]), 1))
-
-    return tf.cond(n_pixels <= n_picked, from_rectangle, from_picked)
+def _n_touched_pixels(views, is_member, image_size):
+    """Number of pixels in the common rectangle of the given crops, over all their images."""
+    views = tf.nest.map_structure(lambda x: tf.boolean_mask(x, is_member), views)
+    start, stop = _common_rectangle(views, image_size)
+    return tf.reduce_prod(stop - start) * tf.size(tf.unique(views.image_index).y)
 
 
-def _half_resolution(images, views):
-    """Level 1 in the touched rectangle of the images in use: pixels, sorted images, origin."""
-    (x0, y0), (x1, y1) = _common_rectangle(views, tf.shape(images)[1:3])
-    used_images, _ = _used_images(views)
+def _undecoded(images, views):
+    """Source of whole images."""
+    height, width = tf.unstack(tf.shape(images)[1:3])
+    return _Source(
+        table=tf.reshape(images, [-1, 3]), first=views.image_index * (height * width),
+        size=tf.ones_like(views.image_index)[:, tf.newaxis] * tf.stack([width, height]),
+        origin=tf.zeros([2]))
 
-    def shrink(i_image):
-        region = _decode(images[i_image, y0:y1, x0:x1])
-        return tf.nn.avg_pool2d(region[tf.newaxis], 2, 2, 'VALID')[0]
+
+def _decoded_table(images, views):
+    """Source of the touched rectangle at the pyramid levels in use."""
+    start, stop = _common_rectangle(views, tf.shape(images)[1:3])
+    used_images = tf.unique(views.image_index).y
+    is_level_used = [
+        tf.reduce_any(views.level == level) for level in range(N_PYRAMID_LEVELS)]
+
+    def make_part(i_image):
+        region = images[i_image, start[1]:stop[1], start[0]:stop[0]]
+        return _pyramid(_decode(region), is_level_used)
 
     # One image at a time: full images in linear light would take 12 times their memory.
-    pixels = tf.map_fn(
-        shrink, used_images, parallel_iterations=1,
-        fn_output_signature=tf.TensorSpec([None, None, 3], tf.float32))
-    return pixels, used_images, _as_origin(x0, y0)
+    table = tf.cond(
+        tf.size(used_images) == 1, lambda: make_part(used_images[0])[tf.newaxis],
+        lambda: tf.map_fn(
+            make_part, used_images, parallel_iterations=1,
+            fn_output_signature=tf.TensorSpec([None, 3], tf.float32)))
+    sizes = tf.stack([(stop - start) // 2 ** level for level in range(N_PYRAMID_LEVELS)])
+    n_pixels = tf.reduce_prod(sizes, axis=1) * tf.cast(tf.stack(is_level_used), tf.int32)
+    level_start = tf.cumsum(n_pixels, exclusive=True)
+    slots = tf.argmax(
+        views.image_index[:, tf.newaxis] == used_images, axis=1, output_type=tf.int32)
+    return _Source(
+        table=tf.reshape(table, [-1, 3]),
+        first=slots * tf.shape(table)[1] + tf.gather(level_start, views.level),
+        size=tf.gather(sizes, views.level), origin=tf.cast(start, tf.float32))
 
 
-def _used_images(views):
-    """Sorted distinct image indices, and each crop's position among them."""
-    used_images = tf.sort(tf.unique(views.image_index).y)
-    return used_images, tf.searchsorted(used_images, views.image_index)
+def _pyramid(light, is_level_used):
+    """The used levels of `light` `[h, w, 3]` as one list of pixels `[pixels, 3]`."""
+    def shrunk_levels():
+        half = tf.nn.avg_pool2d(light[tf.newaxis], 2, 2, 'VALID')
+        quarter = tf.cond(
+            is_level_used[2], lambda: tf.nn.avg_pool2d(half, 2, 2, 'VALID'),
+            lambda: tf.zeros([1, 0, 0, 3]))
+        levels = [tf.reshape(x, [-1, 3]) for x in (light, half, quarter)]
+        return tf.concat([
+            x[:tf.where(is_used, tf.shape(x)[0], 0)]
+            for x, is_used in zip(levels, is_level_used)], axis=0)
+
+    return tf.cond(
+        is_level_used[1] | is_level_used[2], shrunk_levels, lambda: tf.reshape(light, [-1, 3]))
 
 
 def _common_rectangle(views, image_size):
@@ -234,36 +259,30 @@ def _common_rectangle(views, image_size):
     cell = _COARSEST_CELL_PX
     start = tf.minimum(tf.cast(lower, tf.int32), tf.maximum(size - cell, 0)) // cell * cell
     n_cells = tf.maximum((tf.cast(upper, tf.int32) - start) // cell + 1, 1)
-    stop = tf.minimum(start + n_cells * cell, size)
-    return tf.unstack(start), tf.unstack(stop)
+    return start, tf.minimum(start + n_cells * cell, size)
 
 
-def _as_origin(x, y):
-    return tf.cast(tf.stack([x, y]), tf.float32)
-
-
-def _sample(views, source, crop_side_px, antialias_factor):
+def _sample(views, source, grid):
     """Linear light in [0, 1] of the given crops, `[n, S, S, 3]`: the mean over all subsamples."""
-    cell_px = float(source.cell_px)
+    cell_px = tf.cast(2 ** views.level, tf.float32)[:, tf.newaxis]
     shift = (0.5 - source.origin) / cell_px - 0.5
-    pixels_from_norm = views.pixels_from_norm / cell_px + tf.pad(
-        shift[:, tf.newaxis], [[0, 0], [2, 0]])
-    pixel_grid = tf.range(crop_side_px, dtype=tf.float32)
-    step = 1 / tf.cast(antialias_factor, tf.float32)
+    pixels_from_norm = views.pixels_from_norm / cell_px[..., tf.newaxis] + tf.pad(
+        shift[..., tf.newaxis], [[0, 0], [0, 0], [2, 0]])
+    pixel_grid = tf.range(grid.side_px, dtype=tf.float32)
+    step = 1 / tf.cast(grid.antialias_factor, tf.float32)
 
     def add_sample(i_sample, total):
-        row, column = i_sample // antialias_factor, i_sample % antialias_factor
+        row, column = i_sample // grid.antialias_factor, i_sample % grid.antialias_factor
         grid_x, grid_y = (
             pixel_grid + (tf.cast(i, tf.float32) + 0.5) * step - 0.5 for i in (column, row))
         x, y = _image_points(views, pixels_from_norm, grid_x, grid_y)
         return i_sample + 1, total + _interpolate(source, x, y)
 
-    n_samples = tf.square(antialias_factor)
-    shape = [tf.size(source.slots), crop_side_px, crop_side_px, 3]
+    n_samples = tf.square(grid.antialias_factor)
+    shape = [tf.size(views.level), grid.side_px, grid.side_px, 3]
     _, total = tf.while_loop(
         lambda i, _: i < n_samples, add_sample, (0, tf.zeros(shape)), parallel_iterations=1,
-        shape_invariants=(tf.TensorShape([]), tf.TensorShape(
-            [None, crop_side_px, crop_side_px, 3])))
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape([None, *shape[1:]])))
     return total / tf.cast(n_samples, tf.float32)
 
 
@@ -278,29 +297,29 @@ def _image_points(views, pixels_from_norm, grid_x, grid_y):
         return _project_grid(homography, grid_x, grid_y)
 
     def through_lens():
-        x, y = _distort(*_project_grid(views.rays_from_crop, grid_x, grid_y), views.lens)
-        to_x, to_y = tf.unstack(pixels_from_norm[..., tf.newaxis, tf.newaxis], axis=1)
-        return (to_x[:, 0] * x + to_x[:, 1] * y + to_x[:, 2],
-                to_y[:, 0] * x + to_y[:, 1] * y + to_y[:, 2])
+        x, y = _distort(
+            *_project_grid(views.rays_from_crop, grid_x, grid_y), views.lens, views.max_radius)
+        matrix = tf.reshape(pixels_from_norm, [-1, 6, 1, 1])
+        xx, xy, x1, yx, yy, y1 = tf.unstack(matrix, axis=1)
+        return xx * x + xy * y + x1, yx * x + yy * y + y1
 
     return tf.cond(tf.reduce_any(views.lens != 0), through_lens, pinhole)
 
 
 def _project_grid(matrices, grid_x, grid_y):
     """Homogeneous map of a grid. Points behind the camera land far outside the image."""
-    entries = matrices[:, :, :, tf.newaxis, tf.newaxis]
-    rows = entries[:, :, 1] * grid_y[:, tf.newaxis] + entries[:, :, 2]
-    columns = entries[:, :, 0] * grid_x
-    x, y, depth = (columns[:, i] + rows[:, i] for i in range(3))
+    per_x, per_y, constant = tf.unstack(matrices[..., tf.newaxis, tf.newaxis], axis=2)
+    columns, rows = per_x * grid_x, per_y * grid_y[:, tf.newaxis] + constant
+    x, y, depth = (c + r for c, r in zip(tf.unstack(columns, axis=1), tf.unstack(rows, axis=1)))
     inverse_depth = 1 / tf.maximum(depth, _MIN_RAY_DEPTH)
     return x * inverse_depth, y * inverse_depth
 
 
-def _distort(x, y, lens):
+def _distort(x, y, lens, max_radius):
     """The lens model of `geometry.distortion.distort_points` on planes `[n, rows, columns]`."""
     k1, k2, p1, p2, k3, k4, k5, k6, s1, s2, s3, s4 = tf.unstack(
         lens[:, :, tf.newaxis, tf.newaxis], axis=1)
-    max_radius = distortion.valid_radius(lens)[:, tf.newaxis, tf.newaxis]
+    max_radius = max_radius[:, tf.newaxis, tf.newaxis]
     radius = tf.sqrt(x * x + y * y)
     shrink = max_radius / tf.maximum(radius, max_radius)
     r2 = tf.square(radius * shrink)
@@ -312,28 +331,26 @@ def _distort(x, y, lens):
 
 def _interpolate(source, x, y):
     """Bilinear samples of a source at planes of points, `[n, S, S, 3]`, zeros outside."""
-    shape = tf.shape(source.pixels)
-    height, width = shape[1], shape[2]
+    width, height = tf.unstack(source.size[..., tf.newaxis, tf.newaxis], axis=1)
     column, left, right = _taps(x, width)
     row, top, bottom = _taps(y, height)
-    first = (source.slots[:, tf.newaxis, tf.newaxis] * height + row) * width + column
-    first = tf.reshape(first, [-1])
-    table = tf.reshape(source.pixels, [-1, 3])
+    indices = source.first[:, tf.newaxis, tf.newaxis] + row * width + column
+    next_column = tf.minimum(width - 1, 1)
+    next_row = tf.minimum(height - 1, 1) * width
 
     def pick(indices):
-        picked = tf.gather(table, indices)
+        picked = tf.gather(source.table, tf.reshape(indices, [-1]))
         return _decode(picked) if picked.dtype == tf.uint8 else picked
 
     def to_channels(weights):
         # Faster than broadcasting along a short last axis.
         return tf.matmul(tf.reshape(weights, [-1, 1]), tf.ones([1, 3]))
 
-    next_column = tf.minimum(width - 1, 1)
-    next_row = tf.minimum(height - 1, 1) * width
     left, right = to_channels(left), to_channels(right)
-    upper = pick(first) * left + pick(first + next_column) * right
-    lower = pick(first + next_row) * left + pick(first + next_row + next_column) * right
-    light = (upper * to_channels(top / _MAX_LIGHT) + lower * to_channels(bottom / _MAX_LIGHT))
+    lower_indices = indices + next_row
+    upper = pick(indices) * left + pick(indices + next_column) * right
+    lower = pick(lower_indices) * left + pick(lower_indices + next_column) * right
+    light = upper * to_channels(top / _MAX_LIGHT) + lower * to_channels(bottom / _MAX_LIGHT)
     return tf.reshape(light, tf.concat([tf.shape(x), [3]], axis=0))
 
 

@@ -8,12 +8,19 @@ from metro_tf.detection import center_net, decoding, letterbox, protocol
 
 # Local maxima per image that go into non-maximum suppression.
 _MAX_CANDIDATES = 300
+_INPUT_SIGNATURE = (
+    tf.TensorSpec([None, None, None, 3], tf.uint8, 'images'),
+    tf.TensorSpec([], tf.float32, 'threshold'),
+    tf.TensorSpec([], tf.float32, 'nms_iou_threshold'),
+    tf.TensorSpec([], tf.bool, 'flip_aug'),
+    tf.TensorSpec([], tf.bool, 'bothflip_aug'))
 
 
 class PersonDetector(tf.Module):
     """Finds people by the centre of their box, with any image size and in batches.
 
-    Follows `metro_tf.detection.Detector`. Boxes enclose the visible part of a person.
+    Follows `metro_tf.detection.Detector`; `predict_multi_image` is a `tf.function` with fixed
+    signature. Boxes enclose the visible part of a person.
 
     Args:
         model: Network as `center_net.build_center_net` makes it.
@@ -21,7 +28,7 @@ class PersonDetector(tf.Module):
             smaller people, for time that grows with the square.
     """
 
-    def __init__(self, model, input_side_px=256):
+    def __init__(self, model, input_side_px=224):
         super().__init__(name='person_detector')
         checks.positive(input_side_px, 'input_side_px')
         if input_side_px % 32:
@@ -30,16 +37,16 @@ class PersonDetector(tf.Module):
                 f'Received: input_side_px={input_side_px}')
         self.model = model
         self.input_side_px = input_side_px
+        # Not a decorator: that would hold the detector weakly, and `load(...).predict_...` fail.
+        self.predict_multi_image = tf.function(
+            self._predict_multi_image, input_signature=_INPUT_SIGNATURE)
 
     @classmethod
-    def load(cls, path, input_side_px=256):
+    def load(cls, path, input_side_px=224):
         """Makes a detector from a `.keras` file that holds the network."""
         return cls(keras.models.load_model(path, compile=False), input_side_px)
 
-    @tf.function(input_signature=[
-        tf.TensorSpec([None, None, None, 3], tf.uint8), tf.TensorSpec([], tf.float32),
-        tf.TensorSpec([], tf.float32), tf.TensorSpec([], tf.bool), tf.TensorSpec([], tf.bool)])
-    def predict_multi_image(
+    def _predict_multi_image(
             self, images, threshold=protocol.DEFAULT_THRESHOLD,
             nms_iou_threshold=protocol.DEFAULT_NMS_IOU_THRESHOLD, flip_aug=False,
             bothflip_aug=False):

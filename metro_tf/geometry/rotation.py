@@ -33,9 +33,9 @@ def look_at(forward, up):
     matrix maps old coordinates to new ones: `z = forward / |forward|`, `x = z x up` normalised,
     `y = z x x`. Forward (0, 0, 1) with up (0, -1, 0) gives the identity.
 
-    Where the ray is parallel to `up`, or `up` is zero, the x axis is the horizontal one across
-    the ray, `(z_z, 0, -z_x)`; where the ray is parallel to the y axis as well, it is the old x
-    axis. A zero `forward` counts as (0, 0, 1). The result is always a proper rotation and its
+    Where the ray is parallel to `up` (within 1e-4 rad), or `up` is zero, the x axis is the
+    horizontal one across the ray, `(z_z, 0, -z_x)`; where the ray is parallel to the y axis as
+    well, it is the old x axis. A zero `forward` counts as (0, 0, 1). The result is always a proper rotation and its
     gradient is finite.
 
     Args:

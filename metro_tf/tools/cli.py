@@ -1,6 +1,7 @@
 """The command `metro-tf`: 3D poses of the people in photos, without writing code."""
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -138,41 +139,40 @@ def _positive_int(text):
 
 
 def _run_detect(arguments, load_model):
-    from metro_tf.tools import images
-    problems = _user_errors()
     try:
         _prepare_output(arguments)
-    except problems as error:
+        jobs = _jobs_with_usable_files(arguments)
+        if jobs:
+            model = _load(arguments.model, load_model)
+            model.check_skeleton(arguments.skeleton)
+    except (ValueError, OSError) as error:
         _complain(_text(error))
         return EXIT_BAD_INPUT
-    # Bad files are told before the model, which takes seconds, is loaded.
-    jobs = _attempt_each(
-        zip(arguments.photos, writers.output_stems(arguments.photos, arguments.out)),
-        lambda job: images.check_header(job[0]), problems)
-    if jobs:
-        try:
-            model = _Model(arguments.model, load_model)
-            model.check_skeleton(arguments.skeleton)
-        except problems as error:
-            _complain(_text(error))
-            return EXIT_BAD_INPUT
-        numbered = list(enumerate(jobs, 1))
-        jobs = _attempt_each(
-            numbered, lambda job: _detect_in_photo(job, len(numbered), model, arguments), problems)
-    n_failed = len(arguments.photos) - len(jobs)
+    numbered = list(enumerate(jobs, 1))
+    done = _attempt_each(
+        numbered, lambda job: _detect_in_photo(job, len(numbered), model, arguments))
+    n_failed = len(arguments.photos) - len(done)
     if n_failed:
         _complain(f'{n_failed} of {len(arguments.photos)} photos could not be processed')
     return EXIT_BAD_INPUT if n_failed else EXIT_OK
 
 
-def _attempt_each(jobs, function, problems):
+def _jobs_with_usable_files(arguments):
+    """Pairs of photo and output stem. Bad files are told here, before a model is loaded."""
+    from metro_tf.tools import images
+    stems = writers.output_stems(arguments.photos, arguments.out)
+    return _attempt_each(
+        zip(arguments.photos, stems), lambda job: images.check_header(job[0]))
+
+
+def _attempt_each(jobs, function):
     """Calls `function` with each job, tells what went wrong, and returns the jobs that worked."""
     successful = []
     for job in jobs:
         try:
             function(job)
             successful.append(job)
-        except problems as error:
+        except (ValueError, OSError) as error:
             _complain(_text(error))
     return successful
 
@@ -194,10 +194,8 @@ def _detect_in_photo(job, n_photos, model, arguments):
     number, (photo, stem) = job
     start = time.perf_counter()
     image = images.read_image(photo)
-    try:
+    with _explained(f'{photo}: the model refused this photo'):
         poses = model.detect(image, pathlib.Path(photo).name, arguments)
-    except _user_errors() as error:
-        raise ValueError(f'{photo}: the model refused this photo: {_text(error)}') from error
     json_path, picture_path = (arguments.out / name for name in writers.output_names(stem))
     settings = {
         'num_aug': arguments.num_aug, 'detector_threshold': arguments.threshold,
@@ -236,8 +234,8 @@ def _table(poses):
 
 def _run_info(arguments, load_model):
     try:
-        model = _Model(arguments.model, load_model)
-    except _user_errors() as error:
+        model = _load(arguments.model, load_model)
+    except ValueError as error:
         _complain(_text(error))
         return EXIT_BAD_INPUT
     names, edges = model.joints('')
@@ -323,21 +321,26 @@ def _as_str(text):
     return text.decode('utf-8') if isinstance(text, bytes) else str(text)
 
 
+def _load(name_or_path, load_model):
+    # Before TensorFlow is imported: its start-up notes help nobody here.
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    with _explained(f'the model {name_or_path!r} cannot be loaded'):
+        return _Model(name_or_path, load_model)
+
+
 def _load_model(name_or_path):
-    _hush_tensorflow()
     from metro_tf.export import saved_model
     return saved_model.load(name_or_path)
 
 
-def _user_errors():
-    """The exception types that mean unusable input rather than a defect."""
-    _hush_tensorflow()
+@contextlib.contextmanager
+def _explained(what_failed):
+    """Turns the errors that mean unusable input, rather than a defect, into `ValueError`."""
     import tensorflow as tf
-    return ValueError, OSError, tf.errors.OpError
-
-
-def _hush_tensorflow():
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    try:
+        yield
+    except (ValueError, OSError, tf.errors.OpError) as error:
+        raise ValueError(f'{what_failed}: {_text(error)}') from error
 
 
 def _text(error):

@@ -12,11 +12,21 @@ from metro_tf.backbones import builder, padded, striding, top_down
 class TakeFirst(keras.layers.Layer):
     """Stands for a product whose second factor shall not count."""
 
-    def call(self, inputs):
+    def call(self, inputs, mask=None):
         return inputs[0]
 
     def compute_output_shape(self, input_shape):
         return input_shape[0]
+
+
+class Identity(keras.layers.Layer):
+    """Stands for a layer that shall do nothing; takes whatever arguments the layer took."""
+
+    def call(self, inputs, training=None, mask=None):
+        return inputs
+
+    def compute_output_shape(self, input_shape):
+        return input_shape
 
 
 class PaddedMean(keras.layers.Layer):
@@ -67,16 +77,15 @@ def random_probe(backbone, n_channels=4):
 
 def _thin_layer(layer, n_channels, is_linear):
     is_excitation = 'excit' in layer.name.lower()
-    identity = functools.partial(keras.layers.Activation, 'linear', name=layer.name)
     if isinstance(layer, (keras.layers.GlobalAveragePooling2D, keras.layers.Reshape)):
-        return identity()
+        return Identity(name=layer.name)
     if isinstance(layer, keras.layers.Multiply) and (is_linear or is_excitation):
         return TakeFirst(name=layer.name)
     if is_linear and isinstance(layer, keras.layers.MaxPooling2D):
         return PaddedMean(layer, name=layer.name)
     if is_linear and isinstance(layer, (
             keras.layers.BatchNormalization, keras.layers.Activation, keras.layers.ReLU)):
-        return identity()
+        return Identity(name=layer.name)
     config = layer.get_config()
     if isinstance(layer, keras.layers.Conv2D) and 'filters' in config:
         config['filters'] = n_channels

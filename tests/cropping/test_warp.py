@@ -101,7 +101,9 @@ def test_each_level_alone_agrees_with_reference(zoom, flip):
 def test_few_pixels_of_a_large_image():
     # Far apart in a large image: here only the picked pixels are decoded.
     images = smooth_image(400, 500)[np.newaxis]
-    arguments = make_arguments([[3, 5, 14, 15], [470, 370, 15, 12]], [0, 0], LENS)
+    intrinsics = np.float32([[500, 0, 250], [0, 510, 200], [0, 0, 1]])
+    boxes = [[3, 5, 14, 15], [470, 370, 15, 12]]
+    arguments = make_arguments(boxes, [0, 0], LENS, intrinsics=intrinsics)
     actual = sample(images, arguments, in_graph=True)
     assert_same_picture(actual, expected_crops(images, arguments, 1), arguments['gamma'])
 
@@ -208,7 +210,7 @@ def test_lens_on_planes_is_that_of_geometry():
     rng = np.random.default_rng(0)
     x, y = rng.uniform(-2, 2, (2, 2, 6, 7)).astype(np.float32)  # beyond the valid radius, too
     lens = np.float32([LENS, np.pad([-0.3, 0.05], (0, 10))])
-    actual = tf.stack(warp._distort(x, y, lens), axis=-1)
+    actual = tf.stack(warp._distort(x, y, lens, distortion.valid_radius(lens)), axis=-1)
     points = np.stack([x, y], axis=-1).reshape(2, -1, 2)
     expected = distortion.distort_points(points, lens)
     np.testing.assert_allclose(tf.reshape(actual, [2, -1, 2]), expected, atol=1e-5)

@@ -65,6 +65,11 @@ def test_five_iterations_by_default():
         expected = (points - offset - expected * tangential[:, None]) / radial[:, None]
     np.testing.assert_allclose(
         distortion.undistort_points(points, coeffs), expected, atol=1e-6)
+    by_default, *explicit = [
+        distortion.undistort_points([[0.5, 0.0]], [-0.4], **kwargs).numpy()
+        for kwargs in ({}, {'n_iterations': 5}, {'n_iterations': 6})]
+    np.testing.assert_array_equal(by_default, explicit[0])
+    assert np.max(np.abs(by_default - explicit[1])) > 1e-4
 
 
 def test_five_iterations_are_accurate_to_the_documented_error():
@@ -133,6 +138,18 @@ def test_beyond_the_fold_the_map_goes_on_linearly_along_the_ray(coeffs):
     np.testing.assert_allclose(
         distorted[inside],
         distort_by_opencv(radii[inside, None] * direction, coeffs) @ direction, rtol=1e-4)
+
+
+def test_the_linear_continuation_includes_all_terms():
+    coeffs = FOLDING + np.float32([0, 0, 0.02, -0.03, 0])
+    limit = distortion.valid_radius(coeffs).numpy()
+    direction = np.float32([0.6, -0.8])
+    at_limit, *beyond = distortion.distort_points(
+        limit * np.float32([[1], [2], [3], [10]]) * direction, coeffs).numpy()
+    np.testing.assert_allclose(
+        at_limit, distort_by_opencv(limit * direction[None], coeffs)[0], atol=1e-5)
+    steps = np.diff([at_limit, *beyond], axis=0) / [[1], [1], [7]]
+    np.testing.assert_allclose(steps, np.tile(steps[:1], (3, 1)), atol=1e-5)
 
 
 @pytest.mark.parametrize('coeffs', [FOLDING, SINGULAR, np.float32([1, 1, 0.1, 0.1, 1])])

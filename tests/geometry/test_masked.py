@@ -86,6 +86,12 @@ def test_zero_spread_is_clamped_with_finite_gradient(mask):
     assert np.all(np.isfinite(tape.gradient(total, points)))
 
 
+def test_tiny_spread_has_the_published_floor():
+    points = np.array([[1e-5, 0], [-1e-5, 0]])
+    _, spread = masked.mean_and_spread(points, [True, True])
+    np.testing.assert_allclose(spread, [[np.sqrt(2e-10)]], rtol=1e-5)
+
+
 def test_spread_gradient_ignores_masked_nan():
     points = tf.constant([[0.0, 0], [2, 0], [NAN, NAN]])
     with tf.GradientTape() as tape:

@@ -82,7 +82,8 @@ def test_full_perspective_by_hand():
 def test_weak_perspective_by_hand():
     """A square of side 200 mm whose image has side 0.1: depth 2000 mm, centred on (0.2, 0.1)."""
     square = np.float32([[-1, -1], [1, -1], [1, 1], [-1, 1]])
-    coords3d_rel = np.concatenate([100 * square + 500, np.full((4, 1), 50)], axis=-1)[None]
+    depth = [[20], [80], [20], [80]]  # has no influence on the size seen
+    coords3d_rel = np.concatenate([100 * square + 500, depth], axis=-1)[None]
     actual = reconstruction.reference_point_weak_perspective(
         [0.05 * square + [0.2, 0.1]], np.float32(coords3d_rel), [[True] * 4])
     np.testing.assert_allclose(actual, [[-100, -300, 1950]], atol=0.01)

@@ -1,4 +1,4 @@
-"""The person detector in the default models: 1.1 million weights, 256 px.
+"""The person detector in the default models: 1.1 million weights, 224 px.
 
 Learns from composites of rendered people, photos of LSPET and photos without people.
 

@@ -23,7 +23,7 @@ class CompositeConfig:
         unlabelled_weight: Weight of "nobody is here" in a photo away from its annotated person,
             because others may stand there.
     """
-    side_px: int = 256
+    side_px: int = 224
     max_people: int = 6
     photo_probability: float = 0.45
     max_photos: int = 4
@@ -79,9 +79,9 @@ class DetectorTrainConfig:
     trunk_channels: tuple = trunk.CHANNELS
     n_blocks: tuple = trunk.N_BLOCKS
     bn_momentum: float = 0.98
-    input_side_px: int = 256
-    n_steps: int = 4000
-    batch_size: int = 24
+    input_side_px: int = 224
+    n_steps: int = 3600
+    batch_size: int = 16
     learning_rate: float = 2e-3
     warmup_steps: int = 200
     weight_decay: float = 0.02

@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 from pathlib import Path
+import signal
 import sys
 import time
 
@@ -33,6 +34,8 @@ _worker = {}
 def main(argv=None):
     """Runs the program and returns its exit code: 2 for wrong input."""
     args = parse_args(argv)
+    # Makes a plain kill unwind the stack, which ends the rendering processes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         generate(
             args.data_dir, args.out_dir, args.n_images, args.seed, n_processes=args.n_processes,
@@ -91,6 +94,8 @@ def generate(data_dir, out_dir, n_images, seed, *, n_processes=1, images_per_sha
         for i_shard in range(-(-n_images // images_per_shard))]
     missing = [job for job in jobs if not job[0].exists()]
     if missing:
+        for leftover in out_dir.glob('*.partial'):
+            leftover.unlink()
         # The cache is written once here, not by all processes at the same time.
         body.BodyModel(Path(data_dir) / 'makehuman', cache_dir)
         n_done = n_images - sum(job[-1] for job in missing)
@@ -146,7 +151,9 @@ def _work(job):
 
 
 def _count_image():
-    """Adds one to the counter that all processes share."""
+    """Adds one to the counter that all processes share; ends a process whose parent is gone."""
+    if not multiprocessing.parent_process().is_alive():
+        sys.exit('The parent process is gone.')
     with _worker['counter'].get_lock():
         _worker['counter'].value += 1
 

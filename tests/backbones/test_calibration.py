@@ -1,0 +1,104 @@
+"""The pixel that the layers assign to a cell is what that cell sees, for all backbones."""
+
+import keras
+import numpy as np
+import pytest
+
+from metro_tf.backbones import builder
+from metro_tf.layers import heatmap_coords
+from tests.backbones import probes
+
+# Longer than the largest receptive field (EfficientNetV2-S, 1487 px), and narrow to be cheap.
+LONG, NARROW = 2048, 64
+STRIDES = (32, 16, 8, 4)
+SLOW = {('efficientnet_v2_s', stride) for stride in (16, 8, 4)}
+CASES = [
+    pytest.param(name, stride, marks=[pytest.mark.slow] if (name, stride) in SLOW else [])
+    for name in builder.FAMILIES for stride in STRIDES]
+# The input sizes need not be square for the networks; the axis under test is the long one.
+AXES = [(0, (LONG, NARROW)), (1, (NARROW, LONG))]
+
+
+def assert_centred(probe, stride, axis, image_shape, i_cell):
+    """The centroid of a cell's field is where `HeatmapToImage` puts the cell."""
+    cell = [0, 0]
+    cell[axis] = i_cell
+    centroid, extent, n_cells = probes.receptive_centroid(probe, image_shape, cell)
+    assert extent[axis][0] > 0 and extent[axis][1] < LONG - 1, 'The field touches the border.'
+    fraction = i_cell / (n_cells[axis] - 1)
+    assigned = heatmap_coords.HeatmapToImage(LONG, stride)(np.float32([fraction, fraction]))
+    np.testing.assert_allclose(centroid[axis], assigned[axis], atol=0.01)
+    assert n_cells[axis] == LONG // stride
+
+
+@pytest.mark.parametrize('name, stride', CASES)
+def test_cells_see_the_pixel_that_the_layer_assigns(name, stride):
+    probe = probes.linear_probe(probes.restrided(name, stride))
+    for axis, image_shape in AXES:
+        assert_centred(probe, stride, axis, image_shape, i_cell=LONG // stride // 2 - 1)
+
+
+@pytest.mark.parametrize('name, finest', [
+    ('mobilenet_v3_small', 4), ('mobilenet_v3_small', 8), ('mobilenet_v3_small', 16),
+    ('mobilenet_v3_large', 8), ('resnet50', 8), ('resnet50_v2', 8),
+    pytest.param('efficientnet_v2_s', 8, marks=pytest.mark.slow)])
+def test_top_down_cells_see_the_pixel_that_the_layer_assigns(name, finest):
+    probe = probes.linear_probe(probes.top_down_backbone(name, finest))
+    middle = LONG // finest // 2
+    axis, image_shape = AXES[0]
+    for i_cell in (middle - 1, middle):  # on a cell of the next level, and between two of them
+        assert_centred(probe, finest, axis, image_shape, i_cell)
+    assert_centred(probe, finest, *AXES[1], middle + 2)
+
+
+@pytest.mark.parametrize('name, stride', CASES)
+def test_shifting_the_input_by_a_stride_shifts_the_output_by_a_cell(name, stride):
+    keras.utils.set_random_seed(1)
+    probe = probes.random_probe(probes.restrided(name, stride))
+    assert_shifts(probe, shift_px=stride, shift_cells=1)
+
+
+def test_top_down_shifts_with_its_coarsest_stride():
+    keras.utils.set_random_seed(1)
+    probe = probes.random_probe(probes.top_down_backbone('mobilenet_v3_small', 8))
+    assert_shifts(probe, shift_px=32, shift_cells=4)
+
+
+def assert_shifts(probe, shift_px, shift_cells):
+    scene = np.random.default_rng(0).random((1, LONG + shift_px, NARROW, 3), np.float32)
+    here = probe(scene[:, :LONG]).numpy()
+    there = probe(scene[:, shift_px:]).numpy()  # what was at row y + shift is now at y
+    middle = here.shape[1] // 2
+    inside = slice(middle, middle + 4 * shift_cells)
+    moved = slice(middle - shift_cells, middle + 3 * shift_cells)
+    assert np.std(here[:, inside]) > 1e-3
+    scale = np.abs(here).max()
+    np.testing.assert_allclose(there[:, moved] / scale, here[:, inside] / scale, atol=1e-5)
+
+
+@pytest.mark.parametrize('name, stride', [case for case in CASES if case.values[1] < 32])
+def test_the_same_weights_give_the_coarse_output_subsampled(name, stride):
+    keras.utils.set_random_seed(2)
+    coarse = probes.random_probe(probes.restrided(name, 32))
+    fine = probes.random_probe(probes.restrided(name, stride))
+    fine.set_weights(coarse.get_weights())
+    side = LONG if name.startswith('efficientnet') else LONG // 2
+    scene = noise_on_neutral_ground(name, side)
+    offset = 16 - stride // 2  # puts fine cell 32 / stride * i on coarse cell i
+    expected = coarse(scene[:, :side, :side]).numpy()
+    actual = fine(scene[:, offset:offset + side, offset:offset + side]).numpy()
+    scale = np.abs(expected).max()
+    assert np.std(expected) > 0.01 * scale > 0
+    subsampled = actual[:, ::32 // stride, ::32 // stride]
+    np.testing.assert_allclose(subsampled / scale, expected / scale, atol=1e-5)
+
+
+def noise_on_neutral_ground(name, side):
+    """A noisy patch amid what the input scaling makes zero, as is the padding of all layers."""
+    scaling = builder.FAMILIES[name].scaling
+    neutral = np.array(scaling['means']) / scaling['scale']
+    neutral = neutral[::-1] if scaling.get('is_bgr') else neutral
+    scene = np.tile(neutral.astype(np.float32), (1, side + 16, side + 16, 1))
+    middle = slice(side // 2 - 32, side // 2 + 32)
+    scene[:, middle, middle] = np.random.default_rng(0).random((64, 64, 3), np.float32)
+    return scene

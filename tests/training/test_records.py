@@ -1,0 +1,122 @@
+"""Examples and record files: what is written comes back, what is wrong is named."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.datasets import example as example_lib
+from training.datasets import records
+
+SIZE = (40, 30)
+
+
+def make_example(name='a', seed=0, **changes):
+    """A valid example with smooth image content that survives JPEG."""
+    rng = np.random.default_rng(seed)
+    ramp = np.linspace(20, 220, SIZE[1])[np.newaxis, :, np.newaxis]
+    example = example_lib.Example(
+        image=np.broadcast_to(ramp + [0, 10, 20], (*SIZE, 3)).astype(np.uint8), name=name,
+        box=np.array([2.5, 3.5, 10, 20], np.float32),
+        frame=np.array([-5, -6, 100, 80], np.float32),
+        coords2d=rng.uniform(0, 30, [24, 2]).astype(np.float32),
+        visibility=(np.arange(24) % 2).astype(np.float32),
+        alpha=rng.integers(0, 256, SIZE).astype(np.uint8),
+        intrinsics=np.array([[50, 0, 15], [0, 50, 20], [0, 0, 1]], np.float32),
+        camera_up=np.array([0, -1, 0.1], np.float32),
+        coords3d_cam=rng.uniform(1000, 2000, [24, 3]).astype(np.float32))
+    return dataclasses.replace(example, **changes)
+
+
+@pytest.mark.parametrize('in_graph', [False, True])
+def test_everything_comes_back(in_graph):
+    example = make_example(name='näme')
+    parse = tf.function(records.parse) if in_graph else records.parse
+    parsed = parse(tf.constant(records.serialize(example)))
+    for name in ('box', 'frame', 'coords2d', 'visibility', 'intrinsics', 'camera_up',
+                 'coords3d_cam'):
+        np.testing.assert_array_equal(parsed[name], getattr(example, name), err_msg=name)
+    np.testing.assert_array_equal(parsed['alpha'][..., 0], example.alpha)
+    np.testing.assert_allclose(
+        parsed['image'].numpy().astype(float), example.image.astype(float), atol=6)
+    assert parsed['image'].dtype == tf.uint8
+    assert parsed['name'].numpy().decode() == 'näme'
+    assert bool(parsed['has_alpha']) and bool(parsed['has_3d'])
+    assert bool(tf.reduce_all(parsed['joint_validity_mask_3d']))
+    assert bool(tf.reduce_all(parsed['joint_validity_mask_2d']))
+
+
+def test_channel_order_survives():
+    red = np.zeros([*SIZE, 3], np.uint8)
+    red[..., 0] = 200
+    parsed = records.parse(records.serialize(make_example(image=red)))
+    np.testing.assert_allclose(
+        parsed['image'].numpy().mean(axis=(0, 1)), [200, 0, 0], atol=4)
+
+
+@pytest.mark.parametrize('in_graph', [False, True])
+def test_defaults_of_a_2d_photo(in_graph):
+    example = make_example(alpha=None, intrinsics=None, camera_up=None, coords3d_cam=None)
+    parse = tf.function(records.parse) if in_graph else records.parse
+    parsed = parse(tf.constant(records.serialize(example)))
+    assert not bool(parsed['has_alpha']) and not bool(parsed['has_3d'])
+    np.testing.assert_array_equal(parsed['alpha'], np.full([*SIZE, 1], 255))
+    np.testing.assert_array_equal(parsed['intrinsics'], np.eye(3))
+    np.testing.assert_array_equal(parsed['camera_up'], [0, -1, 0])
+    np.testing.assert_array_equal(parsed['coords3d_cam'], np.zeros([24, 3]))
+    assert not np.any(parsed['joint_validity_mask_3d'])
+
+
+def test_missing_joints_become_masked_zeros():
+    example = make_example()
+    coords2d, coords3d_cam = example.coords2d.copy(), example.coords3d_cam.copy()
+    coords2d[3, 1] = np.nan
+    coords3d_cam[[0, 7]] = np.nan
+    parsed = records.parse(records.serialize(
+        make_example(coords2d=coords2d, coords3d_cam=coords3d_cam)))
+    np.testing.assert_array_equal(parsed['coords2d'][3], [0, 0])
+    np.testing.assert_array_equal(np.flatnonzero(~parsed['joint_validity_mask_2d'].numpy()), [3])
+    np.testing.assert_array_equal(
+        np.flatnonzero(~parsed['joint_validity_mask_3d'].numpy()), [0, 7])
+    assert np.all(np.isfinite(parsed['coords3d_cam']))
+
+
+def test_dataset_keeps_the_order_of_shards(tmp_path):
+    for i_shard, names in ((1, 'cd'), (0, 'ab')):
+        records.write_shard(
+            str(tmp_path / f'x-{i_shard}.tfrecord'), [make_example(name) for name in names])
+    (tmp_path / 'x-2.tfrecord.123.partial').write_bytes(b'half a file')
+    for source in (tmp_path, str(tmp_path / '*.tfrecord')):
+        names = [item['name'].numpy() for item in records.read_dataset(source)]
+        assert names == [b'a', b'b', b'c', b'd']
+    assert len(list(records.read_serialized(tmp_path))) == 4
+
+
+def test_a_failing_shard_leaves_nothing(tmp_path):
+    def examples():
+        yield make_example()
+        yield make_example(box=np.array([0, 0, 0, 1], np.float32))
+    with pytest.raises(ValueError, match='`box` must have positive width'):
+        records.write_shard(str(tmp_path / 'x.tfrecord'), examples())
+    assert not list(tmp_path.iterdir())
+
+
+def test_missing_records_are_named(tmp_path):
+    with pytest.raises(ValueError, match='`pattern_or_dir` must match record files'):
+        records.read_dataset(tmp_path)
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'image': np.zeros([4, 5], np.uint8)}, '`image` must be an array .height, width, 3.'),
+    ({'image': np.zeros([*SIZE, 4], np.uint8)}, '`image` must be an array of type uint8'),
+    ({'alpha': np.zeros([3, 3], np.uint8)}, r'`alpha` must be .* shape \(40, 30\)'),
+    ({'box': np.zeros([4])}, '`box` must be an array of type float32'),
+    ({'coords2d': None}, '`coords2d` must be an array.*Received: NoneType'),
+    ({'coords3d_cam': np.zeros([17, 3], np.float32)}, r'`coords3d_cam` .* shape \(24, 3\)'),
+    ({'camera_up': np.full([3], np.nan, np.float32)}, '`camera_up` must be finite'),
+    ({'visibility': np.full([24], 0.5, np.float32)}, '`visibility` must be 0 or 1')])
+def test_check_names_what_is_wrong(changes, message):
+    with pytest.raises(ValueError, match=message) as error:
+        example_lib.check(make_example(name='culprit', **changes))
+    assert "'culprit'" in str(error.value)
