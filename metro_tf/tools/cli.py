@@ -10,9 +10,14 @@ import time
 
 import numpy as np
 
+from metro_tf import version
 from metro_tf.tools import writers
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
+
+# What the metadata repeat of a model's attributes.
+_INFO_SHOWN_BEFORE = ('model_name', 'model_version', 'joint_names', 'joint_edges', 'skeletons')
+_KEY_WIDTH = 22
 
 _DESCRIPTION = 'Absolute, metric-scale 3D poses of the people in photos.'
 _EPILOG = """\
@@ -76,7 +81,7 @@ def _make_parser():
     parser = argparse.ArgumentParser(
         prog='metro-tf', description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
     parser.add_argument(
-        '--version', action='version', version=f'metro-tf {writers.library_version()}')
+        '--version', action='version', version=f'metro-tf {version.VERSION}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
     detect = commands.add_parser(
         'detect', help='find people in photos and their 3D poses', formatter_class=raw,
@@ -243,10 +248,10 @@ def _run_info(arguments, load_model):
     print(f'joints     {len(names)}, with {len(edges)} bones: {" ".join(names)}')
     print('skeletons  for --skeleton:')
     for skeleton in model.skeletons:
-        print(f'    {skeleton:<18} {len(model.joints(skeleton)[0])} joints')
+        print(f'    {skeleton:<{_KEY_WIDTH}} {len(model.joints(skeleton)[0])} joints')
     details = {
         key: value for key, value in model.metadata.items()
-        if key not in ('name', 'version', 'joint_names', 'joint_edges')}
+        if key not in _INFO_SHOWN_BEFORE}
     if details:
         print('details')
         _print_nested(details, indent=4)
@@ -259,7 +264,13 @@ def _print_nested(values, indent):
             print(f'{"":{indent}}{key}')
             _print_nested(value, indent + 4)
         else:
-            print(f'{"":{indent}}{key:<18} {value}')
+            print(f'{"":{indent}}{key:<{_KEY_WIDTH}} {_rounded(value)}')
+
+
+def _rounded(value):
+    if isinstance(value, list):
+        return ' '.join(str(_rounded(item)) for item in value)
+    return f'{value:.5g}' if isinstance(value, float) else value
 
 
 class _Model:
@@ -270,8 +281,8 @@ class _Model:
         self.metadata = _parse_metadata(getattr(self._model, 'metadata', None))
         # What a model does not tell of itself, the user's way to name it says best.
         self.identity = {
-            'name': self.metadata.get('name') or str(name_or_path),
-            'version': self.metadata.get('version') or 'unknown'}
+            'name': self.metadata.get('model_name') or str(name_or_path),
+            'version': self.metadata.get('model_version') or 'unknown'}
         self.skeletons = sorted(name for name in self._model.per_skeleton_joint_names if name)
 
     def check_skeleton(self, skeleton):

@@ -4,8 +4,8 @@
 import pathlib
 import warnings
 
-import numpy as np
 from PIL import Image, ImageOps
+import numpy as np
 
 # About eight times a phone photo. Pose needs far less; a bare header can claim any size.
 MAX_IMAGE_PIXELS = 100_000_000
@@ -57,7 +57,7 @@ def _with_image(path, max_pixels, function):
     _check_file(path)
     try:
         with warnings.catch_warnings():
-            # Pillow warns of odd metadata, which do not matter here, and of sizes; ours is an error.
+            # Pillow warns of odd metadata, which does not matter here, and below its own limit.
             warnings.simplefilter('ignore')
             with Image.open(path) as image:
                 _check_size(path, image.size, max_pixels)

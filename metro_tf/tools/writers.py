@@ -1,7 +1,6 @@
 """What is written to disk: the result file of a photo, and writing that leaves no half files."""
 
 import dataclasses
-import importlib.metadata
 import json
 import math
 import os
@@ -9,6 +8,8 @@ import pathlib
 import re
 
 import numpy as np
+
+from metro_tf import version
 
 # Counts up whenever a key of the result file changes its meaning or disappears.
 SCHEMA_VERSION = 1
@@ -78,7 +79,7 @@ def pose_document(poses, *, model, settings):
     height, width = poses.image_shape
     document = {
         'schema_version': SCHEMA_VERSION,
-        'library': {'name': 'metro_tf', 'version': library_version()},
+        'library': {'name': 'metro_tf', 'version': version.VERSION},
         'model': model,
         'settings': settings,
         'image': {'file': poses.file_name, 'width': width, 'height': height},
@@ -113,14 +114,6 @@ def _json_numbers(value):
     if isinstance(value, float):
         return round(value, 4) if math.isfinite(value) else None
     return value
-
-
-def library_version():
-    """Version of the installed package, `'unknown'` if it runs without being installed."""
-    try:
-        return importlib.metadata.version('metro-tf')
-    except importlib.metadata.PackageNotFoundError:
-        return 'unknown'
 
 
 def write_json(path, document):

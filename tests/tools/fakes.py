@@ -2,8 +2,8 @@
 
 import json
 
-import numpy as np
 from PIL import Image
+import numpy as np
 import tensorflow as tf
 
 from metro_tf import skeleton
@@ -27,14 +27,16 @@ class FakeModel:
 
     def __init__(self, n_people=1, error=None):
         self.n_people, self.error, self.calls = n_people, error, []
-        self.joint_names = tf.constant(skeleton.METRO_24.joint_names)
-        self.joint_edges = tf.constant(skeleton.METRO_24.edges)
+        # Exports hold variables.
+        self.joint_names = tf.Variable(skeleton.METRO_24.joint_names)
+        self.joint_edges = tf.Variable(skeleton.METRO_24.edges)
         selection = skeleton.convention_selection(skeleton.METRO_24.joint_names, 'lsp_14')
-        self.per_skeleton_joint_names = {'lsp_14': tf.constant(selection[0].joint_names)}
-        self.per_skeleton_joint_edges = {'lsp_14': tf.constant(selection[0].edges)}
-        self.metadata = tf.constant(json.dumps({
-            'name': 'fake', 'version': '7', 'crop_side_px': 160, 'box_size_mm': 2200.0,
-            'scores': {'lspet_pck': 0.5}}))
+        self.per_skeleton_joint_names = {'lsp_14': tf.Variable(selection[0].joint_names)}
+        self.per_skeleton_joint_edges = {'lsp_14': tf.Variable(selection[0].edges)}
+        self.metadata = tf.Variable(json.dumps({
+            'model_name': 'fake', 'model_version': '7', 'input_resolution': 160,
+            'joint_names': ['not', 'repeated'], 'mean_bone_lengths_mm': [100.0, 1 / 3],
+            'details': {'scores': {'lspet_pck': 0.5}}}))
 
     def detect_poses(self, image, **arguments):
         """Like the model's method of this name."""

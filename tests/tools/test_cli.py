@@ -232,11 +232,14 @@ def test_info_describes_the_model(session):
     assert 'model fake, version 7' in words
     assert 'joints 24, with 23 bones: pelv spin neck' in words
     assert 'lsp_14 14 joints' in words
-    assert 'crop_side_px 160' in words and 'box_size_mm 2200.0' in words
-    assert 'scores lspet_pck 0.5' in words
+    assert 'input_resolution 160' in words
+    assert 'mean_bone_lengths_mm 100 0.33333' in words
+    assert 'details scores lspet_pck 0.5' in words
+    assert 'not repeated' not in words
 
 
-@pytest.mark.parametrize('metadata', [None, {'version': 7}, '{"version": 7}', b'{"version": 7}'])
+@pytest.mark.parametrize('metadata', [
+    None, {'model_version': 7}, '{"model_version": 7}', b'{"model_version": 7}'])
 def test_metadata_may_come_in_several_forms_or_not_at_all(session, metadata):
     session.model.metadata = metadata
     assert session.run('info', 'mine') == 0

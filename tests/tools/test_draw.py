@@ -1,7 +1,7 @@
 import io
 
-import numpy as np
 from PIL import Image
+import numpy as np
 import pytest
 
 from metro_tf.tools import draw, writers

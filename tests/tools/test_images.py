@@ -2,9 +2,9 @@ import struct
 import warnings
 import zlib
 
+from PIL import Image
 import cv2
 import numpy as np
-from PIL import Image
 import pytest
 
 from metro_tf.tools import images

@@ -5,6 +5,7 @@ import os
 import numpy as np
 import pytest
 
+from metro_tf import version
 from metro_tf.tools import writers
 
 POSES = writers.PhotoPoses(
@@ -47,7 +48,7 @@ def test_document():
         'score': 0.5, 'box_px': [1, 2, 3, 4], 'distance_mm': 4000, 'extent_mm': [600, 0, 2000],
         'joints3d_mm': {'pelv': [300, 0, 3000], 'neck': [-300, 0, 5000]},
         'joints2d_px': {'pelv': [10, 20], 'neck': [30, 0.3333]}}]
-    assert document['library'] == {'name': 'metro_tf', 'version': writers.library_version()}
+    assert document['library'] == {'name': 'metro_tf', 'version': version.VERSION}
     assert document['settings'] == {'num_aug': 5}
     assert document['skeleton'] == {'joint_names': ['pelv', 'neck'], 'joint_edges': [[0, 1]]}
     assert 'z forward' in document['camera']['frame']

@@ -13,4 +13,4 @@ from training.config import TrainConfig
 
 def config():
     """Returns the settings."""
-    return TrainConfig(name='default_crop_model', n_steps=6000, steps_per_epoch=200)
+    return TrainConfig(name='default_crop_model', n_steps=5000, steps_per_epoch=200)

@@ -43,6 +43,9 @@ def main(argv=None):
     except (ValueError, RuntimeError) as error:
         print(f'Error: {error}', file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print('Interrupted. The same command continues where it stopped.', file=sys.stderr)
+        return 130
     return 0
 
 
@@ -95,7 +98,7 @@ def generate(data_dir, out_dir, n_images, seed, *, n_processes=1, images_per_sha
     missing = [job for job in jobs if not job[0].exists()]
     if missing:
         for leftover in out_dir.glob('*.partial'):
-            leftover.unlink()
+            leftover.unlink(missing_ok=True)
         # The cache is written once here, not by all processes at the same time.
         body.BodyModel(Path(data_dir) / 'makehuman', cache_dir)
         n_done = n_images - sum(job[-1] for job in missing)
@@ -127,10 +130,14 @@ def _run(jobs, n_processes, sampler_args, progress):
     n_done, n_images = progress
     with context.Pool(n_processes, _start_worker, (counter, *sampler_args)) as pool, \
             tqdm.tqdm(total=n_images, initial=n_done, unit='img', smoothing=0.1) as bar:
+        workers = multiprocessing.active_children()
         pending = [pool.apply_async(_work, (job,)) for job in jobs]
         while pending:
             time.sleep(_POLL_SECONDS)
             bar.update(n_done + counter.value - bar.n)
+            if not all(worker.is_alive() for worker in workers):
+                # The pool replaces such a process, but its shard would never be finished.
+                raise RuntimeError('A rendering process was killed, perhaps for lack of memory.')
             for result in pending:
                 if result.ready():
                     result.get()  # raises what the worker raised
@@ -140,6 +147,7 @@ def _run(jobs, n_processes, sampler_args, progress):
 
 def _start_worker(counter, data_dir, cache_dir):
     """Initialises a process; the sampler is made on first use, where errors are reported."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _worker.update(counter=counter, data_dir=data_dir, cache_dir=cache_dir, sampler=None)
 
 
@@ -167,7 +175,8 @@ def _check_settings(out_dir, settings):
             raise ValueError(
                 '`out_dir` must be new or made with the same settings. '
                 f'Received: {settings}, but {out_dir} was made with {earlier}')
-    path.write_text(json.dumps(settings))
+    else:
+        path.write_text(json.dumps(settings))
 
 
 if __name__ == '__main__':

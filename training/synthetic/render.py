@@ -176,10 +176,10 @@ class Renderer:
         return bleed(rgba), rgba[..., 3].copy(), _linear_depth(depth)
 
     def _set_uniforms(self, intrinsics, image_size, lighting):
-        """Projection and lights. Image row 0 is OpenGL's row 0, so nothing is flipped on reading."""
+        """Projection and lights. Image row 0 is OpenGL's row 0: nothing is flipped on reading."""
         program = self._program
-        for name, i, side in (('projection_x', 0, image_size[0]), ('projection_y', 1, image_size[1])):
-            focal, principal = intrinsics[i, i], intrinsics[i, 2]
+        for i, name in enumerate(('projection_x', 'projection_y')):
+            side, focal, principal = image_size[i], intrinsics[i, i], intrinsics[i, 2]
             row = [0.0, 0.0, 2 * (principal + 0.5) / side - 1, 0.0]
             row[i] = 2 * focal / side
             program[name].value = tuple(map(float, row))

@@ -60,9 +60,10 @@ def skin(masks_dir, darkness, rng):
     tone = np.clip(tone * rng.uniform(0.94, 1.06, 3), 0, 255)
     image = tone * (1 + 0.10 * _smooth_noise(rng, 24) + 0.04 * _smooth_noise(rng, 128))
     tints = (
-        ('lips', np.array([0.85, 0.6, 0.6]) * rng.uniform(0.85, 1.1)), ('eyelids', [0.8, 0.75, 0.75]),
-        ('face', [1.03, 0.97, 0.95]), ('ears', [1.03, 0.92, 0.9]), ('aureolae', [0.75, 0.6, 0.55]),
-        ('fingernails', [1.06, 1.0, 1.0]), ('inside-mouth', [0.5, 0.3, 0.3]))
+        ('lips', np.array([0.85, 0.6, 0.6]) * rng.uniform(0.85, 1.1)),
+        ('eyelids', [0.8, 0.75, 0.75]), ('face', [1.03, 0.97, 0.95]), ('ears', [1.03, 0.92, 0.9]),
+        ('aureolae', [0.75, 0.6, 0.55]), ('fingernails', [1.06, 1.0, 1.0]),
+        ('inside-mouth', [0.5, 0.3, 0.3]))
     for name, tint in tints:
         mask = _mask(str(masks_dir / f'mpfb_{name}.jpg'))[..., np.newaxis]
         image = image * (1 + mask * (np.array(tint) - 1))
@@ -85,7 +86,8 @@ def cloth(rng):
     """Procedural cloth: plain, striped, checked, blocked or mottled, in random colours."""
     colors = _random_colors(rng, 3)
     y, x = np.mgrid[:SIDE_PX, :SIDE_PX] / SIDE_PX
-    kind = rng.choice(['plain', 'stripes', 'checks', 'mottled', 'print'], p=[.4, .18, .12, .15, .15])
+    kind = rng.choice(
+        ['plain', 'stripes', 'checks', 'mottled', 'print'], p=[0.4, 0.18, 0.12, 0.15, 0.15])
     n_repeats = rng.integers(4, 40)
     if kind == 'plain':
         pick = np.zeros([SIDE_PX, SIDE_PX])

@@ -78,7 +78,8 @@ def sample_view(rng, surface, joints):
         if _is_acceptable(view, mode, surface, joints):
             return view
     for distance in 1000 * 1.15 ** np.arange(30):
-        view = _look(_sample_rotation(rng), _center(surface), distance, 1.0, np.ones(2), np.zeros(2))
+        view = _look(
+            _sample_rotation(rng), _center(surface), distance, 1.0, np.ones(2), np.zeros(2))
         if _is_acceptable(view, 'whole', surface, joints):
             return view
     raise ValueError(

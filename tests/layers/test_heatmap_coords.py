@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+
+from metro_tf.layers import heatmap_coords
+from tests import helpers
+
+
+@pytest.mark.parametrize('side, stride, first, last', [
+    (256, 32, 16, 240), (256, 4, 2, 254), (384, 32, 16, 368), (160, 8, 4, 156), (64, 64, 32, 32)])
+def test_outer_cells_in_pixels(side, stride, first, last):
+    pixels = heatmap_coords.heatmap_to_image([[0., 0.], [1., 1.]], side, stride)
+    np.testing.assert_allclose(pixels, [[first, first], [last, last]], atol=1e-3)
+
+
+def test_middle_of_the_heatmap_is_the_middle_of_the_crop():
+    coords = [0.5, 0.5, 0.5]
+    np.testing.assert_allclose(heatmap_coords.heatmap_to_image(coords, 256, 32), [128, 128])
+    np.testing.assert_allclose(
+        heatmap_coords.heatmap_to_metric(coords, 256, 32, 2200), [1100, 1100, 1100], rtol=1e-6)
+
+
+def test_outer_cells_in_millimetres():
+    metric = heatmap_coords.heatmap_to_metric([[0., 0., 0.], [1., 1., 1.]], 256, 32, 2200)
+    np.testing.assert_allclose(metric, [[137.5, 137.5, 0], [2062.5, 2062.5, 2200]], atol=1e-3)
+
+
+def test_axes_are_not_swapped():
+    coords = [0.0, 1.0, 0.25]
+    np.testing.assert_allclose(heatmap_coords.heatmap_to_image(coords, 256, 32), [16, 240])
+    np.testing.assert_allclose(
+        heatmap_coords.heatmap_to_metric(coords, 256, 32, 2200), [137.5, 2062.5, 550], atol=1e-3)
+
+
+@pytest.mark.parametrize('side, stride', [(256, 32), (160, 8), (100, 16)])
+@pytest.mark.parametrize('in_graph', [False, True])
+def test_inverses(side, stride, in_graph):
+    coords = np.random.default_rng(0).uniform(-0.5, 1.5, (2, 5, 3)).astype(np.float32)
+
+    def back_and_forth(coords):
+        pixels = heatmap_coords.heatmap_to_image(coords, side, stride)
+        metric = heatmap_coords.heatmap_to_metric(coords, side, stride, 2000)
+        return (
+            heatmap_coords.image_to_heatmap(pixels, side, stride),
+            heatmap_coords.metric_to_heatmap(metric, side, stride, 2000))
+
+    coords2d, coords3d = (
+        helpers.run_in_graph(back_and_forth, coords) if in_graph else back_and_forth(coords))
+    np.testing.assert_allclose(coords2d, coords[..., :2], atol=1e-5)
+    np.testing.assert_allclose(coords3d, coords, atol=1e-5)
+
+
+def test_layers():
+    coords = np.random.default_rng(0).random((2, 5, 3)).astype(np.float32)
+    settings = {'crop_side_px': 160, 'stride_px': 8}
+    helpers.check_layer(heatmap_coords.HeatmapToImage, settings, coords)
+    helpers.check_layer(
+        heatmap_coords.HeatmapToMetric, {**settings, 'box_size_mm': 2000.0}, coords)
+    np.testing.assert_allclose(
+        heatmap_coords.HeatmapToImage(**settings)(coords),
+        heatmap_coords.heatmap_to_image(coords, 160, 8))
+    np.testing.assert_allclose(
+        heatmap_coords.HeatmapToMetric(**settings, box_size_mm=2000.0)(coords),
+        heatmap_coords.heatmap_to_metric(coords, 160, 8, 2000.0))
+
+
+def test_layers_stay_in_float32(dtype_policy):
+    dtype_policy('mixed_float16')
+    pixels = heatmap_coords.HeatmapToImage(4096, 1)(np.float32([[0.50001, 0.5]]))
+    np.testing.assert_allclose(pixels, [[2047.541, 2047.5]], atol=1e-2)
+    metric = heatmap_coords.HeatmapToMetric(256, 32)(np.float32([[0.5, 0.5, 0.50001]]))
+    np.testing.assert_allclose(metric[0, 2], 1100.022, atol=1e-3)
+
+
+def test_refusals():
+    with pytest.raises(ValueError, match=r'`coords` must have a shape that ends in \(3\)'):
+        heatmap_coords.heatmap_to_metric([[0.5, 0.5]], 256, 32, 2200)
+    with pytest.raises(ValueError, match=r'`coords2d` must have a shape that ends in \(2\)'):
+        heatmap_coords.image_to_heatmap([[0.5, 0.5, 1.]], 256, 32)
+    with pytest.raises(ValueError, match='`crop_side_px - stride_px` must be a positive'):
+        heatmap_coords.image_to_heatmap([[0.5, 0.5]], 32, 32)
+    with pytest.raises(ValueError, match='`stride_px` must be a positive'):
+        heatmap_coords.HeatmapToImage(256, 0)
+    with pytest.raises(ValueError, match='`box_size_mm` must be a positive'):
+        heatmap_coords.HeatmapToMetric(256, 32, box_size_mm=-1)

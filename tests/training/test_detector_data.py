@@ -1,0 +1,196 @@
+import dataclasses
+import json
+
+import cv2
+import numpy as np
+import pytest
+import scipy.io
+import tensorflow as tf
+
+from metro_tf import skeleton
+from training import train_detector
+from training.datasets import records
+from training.datasets.example import Example
+from training.detection import evaluation, sampling, sources
+from training.detection.config import CompositeConfig, DetectorTrainConfig
+
+N_PHOTOS = 12
+SMALL = CompositeConfig(side_px=64, max_people=2, max_photos=2)
+
+
+def write_photos(folder):
+    """A tiny data set in the layout of LSPET: a person of 20 x 40 px in grey noise."""
+    (folder / 'images').mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    joints = np.zeros((14, 3, N_PHOTOS))
+    joints[:, 0] = np.linspace(20, 40, 14)[:, np.newaxis]
+    joints[:, 1] = np.linspace(10, 50, 14)[:, np.newaxis]
+    joints[:, 2] = 1
+    joints[3:, 2, 1] = 0  # the second photo has too few joints
+    scipy.io.savemat(folder / 'joints.mat', {'joints': joints})
+    (folder / 'splits.json').write_text(json.dumps(
+        {'train': [1, 8], 'holdout': [9, 12], 'train_twins_of_holdout': [3]}))
+    for number in range(1, N_PHOTOS + 1):
+        image = rng.integers(0, 256, (60, 70, 3), np.uint8)
+        cv2.imwrite(str(folder / 'images' / f'im{number:05d}.jpg'), image)
+
+
+def write_people(path, n_people=3):
+    joints = np.zeros((skeleton.METRO_24.n_joints, 2), np.float32)
+    alpha = np.zeros((48, 40), np.uint8)
+    alpha[4:44, 10:30] = 255
+    records.write_shard(path, [
+        Example(
+            image=np.full((48, 40, 3), 200, np.uint8), alpha=alpha, name=str(i),
+            box=np.array([9.5, 3.5, 20, 40], np.float32),
+            frame=np.array([-0.5, -0.5, 40, 48], np.float32), coords2d=joints,
+            visibility=np.ones(len(joints), np.float32)) for i in range(n_people)])
+
+
+@pytest.fixture(scope='module')
+def folders(tmp_path_factory):
+    root = tmp_path_factory.mktemp('data')
+    write_photos(root / 'lspet')
+    (root / 'backgrounds').mkdir()
+    rng = np.random.default_rng(1)
+    for i in range(104):
+        cv2.imwrite(
+            str(root / 'backgrounds' / f'{i}.jpg'), rng.integers(0, 256, (40, 60, 3), np.uint8))
+    (root / 'people').mkdir()
+    write_people(str(root / 'people' / 'a.tfrecord'))
+    return root
+
+
+def policy(folders, **changes):
+    config = dataclasses.replace(SMALL, **changes)
+    photos = sources.read_photos(folders / 'lspet', 'train', 1.15)
+    return sampling.RandomComposite(
+        config, sources.read_backgrounds(folders / 'backgrounds', 'train'), photos)
+
+
+def composites_of(folders, n, with_people=True, **changes):
+    people = sources.people_batches(folders / 'people' if with_people else None, 2, 0)
+    chosen = policy(folders, **changes)
+    dataset = people.enumerate().map(
+        lambda i, people: chosen(people, tf.stack([tf.constant(5, tf.int64), i])))
+    return list(dataset.take(n).as_numpy_iterator())
+
+
+def test_background_splits_are_disjoint_and_by_name(folders):
+    train = sources.read_backgrounds(folders / 'backgrounds', 'train')
+    validation = sources.read_backgrounds(folders / 'backgrounds', 'validation')
+    assert (len(train), len(validation)) == (4, 100)
+    assert sorted(train + validation) == sources.read_backgrounds(folders / 'backgrounds', 'all')
+    with pytest.raises(ValueError, match='`folder` must hold more than 100 .jpg files'):
+        sources.read_backgrounds(folders / 'lspet', 'train')
+    with pytest.raises(ValueError, match="`split` must be .*Received: split='test'"):
+        sources.read_backgrounds(folders / 'backgrounds', 'test')
+
+
+def test_photo_splits(folders, monkeypatch):
+    monkeypatch.setattr(sources, 'FIRST_VALIDATION_PHOTO', 7)
+
+    def numbers(split):
+        photos = sources.read_photos(folders / 'lspet', split, 1.5)
+        return [int(path[-9:-4]) for path in photos.paths]
+    assert numbers('train') == [1, 4, 5, 6]  # 2 has too few joints, 3 is a twin
+    assert numbers('validation') == [7, 8]
+    assert numbers('holdout') == [9, 10, 11, 12]
+    with pytest.raises(ValueError, match="`split` must be .*Received: split='test'"):
+        numbers('test')
+
+
+def test_photo_boxes_are_enlarged(folders):
+    photos = sources.read_photos(folders / 'lspet', 'train', 1.5)
+    np.testing.assert_allclose(photos.boxes[0], [15, 0, 30, 60], atol=1e-3)
+
+
+def test_people_repeat_in_batches(folders):
+    batches = list(sources.people_batches(folders / 'people', 2, 0).take(4))
+    assert [len(batch) for batch in batches] == [2] * 4
+    nobody = next(iter(sources.people_batches(None, 2, 0)))
+    assert nobody.shape == [0] and nobody.dtype == tf.string
+
+
+def test_negatives_have_nobody(folders):
+    for canvas in composites_of(folders, 5, negative_probability=1.0, photo_probability=0.0):
+        assert canvas['n_boxes'] == 0
+        np.testing.assert_array_equal(canvas['negative_weight'], 1)
+
+
+def test_people_lie_where_their_boxes_say(folders, monkeypatch):
+    monkeypatch.setattr(sampling, '_BARS_PROBABILITY', 0.0)
+    monkeypatch.setattr(sampling, '_finish', lambda canvas, seed: canvas)
+    config = {'negative_probability': 0.0, 'photo_probability': 0.0, 'max_people': 1,
+              'person_size': (0.4, 0.9)}
+    differences = []
+    for canvas in composites_of(folders, 12, **config):
+        assert canvas['n_boxes'] == 1
+        left, top, width, height = canvas['boxes'][0]
+        inside = canvas['image'][round(top + 2):round(top + height - 1),
+                                 round(left + 2):round(left + width - 1)]
+        differences.append(inside.std(axis=(0, 1)).max())
+    assert max(differences) < 0.02  # people are of one colour, everything else is noise
+
+
+def test_photos_bring_their_person(folders):
+    config = {'negative_probability': 0.0, 'photo_probability': 1.0, 'max_photos': 1}
+    for canvas in composites_of(folders, 5, with_people=False, **config):
+        assert canvas['n_boxes'] == 1
+        assert (canvas['negative_weight'] < 1).any()
+        assert np.isfinite(canvas['image']).all()
+
+
+def test_same_number_gives_the_same_composite(folders):
+    one, two = composites_of(folders, 4), composites_of(folders, 4)
+    np.testing.assert_array_equal(one[3]['image'], two[3]['image'])
+    assert (one[2]['image'] != one[3]['image']).any()
+
+
+def test_element_spec(folders):
+    people = sources.people_batches(folders / 'people', 2, 0)
+    image, target = sampling.make_dataset(policy(folders), people, 0).element_spec
+    assert image.shape == [64, 64, 3] and image.dtype == tf.float32
+    shapes = {name: spec.shape.as_list() for name, spec in target.items()}
+    assert shapes == {
+        'heatmap': [8, 8], 'heatmap_weight': [8, 8], 'box': [8, 8, 4], 'box_weight': [8, 8]}
+
+
+def test_config_errors():
+    with pytest.raises(ValueError, match='`side_px` must be a multiple of 32'):
+        CompositeConfig(side_px=100)
+    with pytest.raises(ValueError, match='`person_size` must be positive and ascending'):
+        CompositeConfig(person_size=(1.0, 0.5))
+    with pytest.raises(ValueError, match='`photo_probability` must be in'):
+        CompositeConfig(photo_probability=1.5)
+    with pytest.raises(ValueError, match='`steps_per_epoch` must divide `n_steps`'):
+        DetectorTrainConfig(name='x', n_steps=100, steps_per_epoch=30)
+
+
+def test_default_config_and_its_errors(tmp_path):
+    config = train_detector.load_config('training/configs/default_detector.py')
+    assert config.input_side_px == config.composite.side_px
+    with pytest.raises(ValueError, match='`config` must be a Python file'):
+        train_detector.load_config(tmp_path / 'missing.py')
+    with pytest.raises(ValueError, match='must define a function `config`'):
+        train_detector.load_config('training/detection/losses.py')
+
+
+@pytest.mark.slow
+def test_train_resume_and_calibrate(folders, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, 'FIRST_VALIDATION_PHOTO', 7)
+    config = DetectorTrainConfig(
+        name='tiny', composite=SMALL, n_channels=4, trunk_channels=(3, 3, 4, 4, 4),
+        n_blocks=(0, 0, 0, 0, 0), input_side_px=64, n_steps=4, batch_size=2, warmup_steps=1,
+        steps_per_epoch=2, max_false_boxes=0.1)
+    arguments = (folders / 'people', folders / 'lspet', folders / 'backgrounds', tmp_path)
+    train_detector.train(dataclasses.replace(config, n_steps=2), *arguments)
+    run_dir = train_detector.train(config, *arguments)
+    assert len((run_dir / 'curves.csv').read_text().splitlines()) == 3
+    scores = json.loads((run_dir / 'scores.json').read_text())
+    assert scores['false_per_photo'] <= 0.1
+    detector = train_detector.PersonDetector.load(str(run_dir / 'detector.keras'), 64)
+    n_false = sum(
+        len(evaluation.detect(detector, path, 0.3))
+        for path in sources.read_backgrounds(folders / 'backgrounds', 'validation'))
+    assert n_false <= 10
