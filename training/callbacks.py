@@ -42,23 +42,23 @@ class TrainingState(keras.callbacks.Callback):
         self.manager.save()
 
 
-class SaveCropModel(keras.callbacks.Callback):
-    """Writes the crop model as a `.keras` file after every epoch, replacing the previous one.
+class SaveModel(keras.callbacks.Callback):
+    """Writes a model as a `.keras` file after every epoch, replacing the previous one.
 
     Args:
-        crop_model: The model to save.
+        saved_model: The model to save.
         path: Path of the file.
     """
 
-    def __init__(self, crop_model, path):
+    def __init__(self, saved_model, path):
         super().__init__()
-        self.crop_model = crop_model
+        self.saved_model = saved_model
         self.path = pathlib.Path(path)
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes to a temporary file, then renames it."""
         temporary = self.path.with_name(f'unfinished-{self.path.name}')
-        self.crop_model.save(str(temporary))
+        self.saved_model.save(str(temporary))
         os.replace(temporary, self.path)
 
 

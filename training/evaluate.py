@@ -21,8 +21,9 @@ import tqdm
 
 from metro_tf import metrics, skeleton
 from metro_tf.geometry import camera
-from training import pipeline, train
+from training import pipeline, run
 from training.augment import background
+from training.config import TrainConfig
 from training.datasets import lspet, records
 
 
@@ -73,7 +74,7 @@ def main():
     parser.add_argument('--first', type=int, help='number of examples to take, default all')
     parser.add_argument('--out', help='JSON file for the scores')
     args = parser.parse_args()
-    config = train.load_config(args.config)
+    config = run.load_config(args.config, TrainConfig)
     crop_model = keras.models.load_model(args.crop_model, compile=False)
     bank = background.load_bank(args.background_dir)
     sources = {}

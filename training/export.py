@@ -21,7 +21,8 @@ import tensorflow as tf
 from metro_tf import export
 from metro_tf.detection import PersonDetector
 from metro_tf.estimator import PoseEstimator
-from training import train
+from training import run
+from training.config import TrainConfig
 from training.datasets import records
 
 
@@ -44,7 +45,8 @@ def mean_bone_lengths(poses, masks, edges):
         is_valid = masks[:, a] & masks[:, b]
         if not is_valid.any():
             raise ValueError(f'`poses` must show every bone. Received: no valid bone {(a, b)}')
-        lengths.append(float(np.linalg.norm(poses[is_valid, a] - poses[is_valid, b], axis=1).mean()))
+        bones = poses[is_valid, a] - poses[is_valid, b]
+        lengths.append(float(np.linalg.norm(bones, axis=1).mean()))
     return lengths
 
 
@@ -94,7 +96,7 @@ def main():
     parser.add_argument('--out', required=True, help='folder to write, <name>/<version>')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing folder')
     args = parser.parse_args()
-    details = {'training': dataclasses.asdict(train.load_config(args.config))}
+    details = {'training': dataclasses.asdict(run.load_config(args.config, TrainConfig))}
     if args.scores:
         details['scores'] = json.loads(pathlib.Path(args.scores).read_text())
     export_model(

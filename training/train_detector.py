@@ -10,7 +10,6 @@ The run can be killed at any moment: the same command goes on from the last fini
 
 import argparse
 import dataclasses
-import importlib.util
 import json
 import pathlib
 
@@ -18,30 +17,10 @@ import keras
 import tensorflow as tf
 
 from metro_tf.detection import PersonDetector, center_net
-from training import callbacks, schedules
+from training import run, schedules
 from training.detection import evaluation, sampling, sources
 from training.detection.config import DetectorTrainConfig
 from training.detection.trainer import DetectorTrainer
-
-
-def load_config(path):
-    """Loads the `DetectorTrainConfig` that the function `config` of a Python file returns.
-
-    Raises:
-        ValueError: If the file or its function is missing or returns something else.
-    """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ValueError(f'`config` must be a Python file. Received: {path} does not exist')
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.config() if hasattr(module, 'config') else None
-    if not isinstance(config, DetectorTrainConfig):
-        raise ValueError(
-            f'{path} must define a function `config` that returns a DetectorTrainConfig. '
-            f'Received: {config!r}')
-    return config
 
 
 def build_trainer(config):
@@ -52,10 +31,8 @@ def build_trainer(config):
     trainer = DetectorTrainer(network, config.box_loss)
     side_px = config.composite.side_px
     trainer(tf.zeros([1, side_px, side_px, 3]))
-    optimizer = keras.optimizers.AdamW(
-        schedules.WarmupCosine(config.learning_rate, config.n_steps, config.warmup_steps),
-        weight_decay=config.weight_decay, global_clipnorm=config.clip_norm)
-    optimizer.exclude_from_weight_decay(var_names=['bias', 'gamma', 'beta'])
+    optimizer = run.build_optimizer(
+        config, schedules.WarmupCosine(config.learning_rate, config.n_steps, config.warmup_steps))
     trainer.compile(optimizer=optimizer, jit_compile=False)
     optimizer.build(trainer.trainable_variables)
     return trainer
@@ -79,20 +56,12 @@ def train(config, synth_dir, lspet_dir, backgrounds_dir, out_dir):
         The folder `out_dir/<name>`; it holds the calibrated `detector.keras` and `scores.json`.
     """
     run_dir = pathlib.Path(out_dir) / config.name
-    run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / 'config.json').write_text(json.dumps(dataclasses.asdict(config), indent=2) + '\n')
     trainer = build_trainer(config)
-    state = callbacks.TrainingState(trainer, run_dir / 'state')
-    n_done = state.restore()
-    batches = make_batches(
-        config, synth_dir, lspet_dir, backgrounds_dir, n_done * config.steps_per_epoch)
-    trainer.fit(
-        batches, initial_epoch=n_done, epochs=config.n_steps // config.steps_per_epoch,
-        steps_per_epoch=config.steps_per_epoch, verbose=2, callbacks=[
-            callbacks.StopOnNonFinite(), state,
-            callbacks.SaveCropModel(trainer.detector, run_dir / 'uncalibrated.keras'),
-            keras.callbacks.CSVLogger(str(run_dir / 'curves.csv'), append=n_done > 0),
-            keras.callbacks.TensorBoard(str(run_dir / 'tensorboard'), write_graph=False)])
+    run.fit(
+        trainer, trainer.detector, config,
+        lambda first_step: make_batches(
+            config, synth_dir, lspet_dir, backgrounds_dir, first_step),
+        run_dir, 'uncalibrated.keras')
     scores = calibrate(trainer.detector, config, lspet_dir, backgrounds_dir)
     trainer.detector.save(str(run_dir / 'detector.keras'))
     trainer.detector.save_weights(str(run_dir / 'detector.weights.h5'))
@@ -129,7 +98,7 @@ def main():
     parser.add_argument('--out-dir', default='runs', help='results go to a folder in it')
     parser.add_argument('--steps', type=int, help='replaces the number of optimiser steps')
     args = parser.parse_args()
-    config = load_config(args.config)
+    config = run.load_config(args.config, DetectorTrainConfig)
     if args.steps is not None:
         config = dataclasses.replace(config, n_steps=args.steps)
     run_dir = train(config, args.synth_dir, args.lspet_dir, args.backgrounds_dir, args.out_dir)

@@ -3,9 +3,11 @@
 import os
 
 from metro_tf import checks
-from metro_tf.backbones import efficientnet_v2, mobilenet_v3, resnet, striding
+from metro_tf.backbones import (
+    compact_resnet, efficientnet_v2, mobilenet_v3, resnet, striding)
 
 FAMILIES = {
+    'compact_resnet': compact_resnet.COMPACT_RESNET,
     'mobilenet_v3_small': mobilenet_v3.SMALL,
     'mobilenet_v3_large': mobilenet_v3.LARGE,
     'resnet50': resnet.RESNET50,

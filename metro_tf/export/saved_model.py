@@ -15,7 +15,7 @@ import tensorflow as tf
 from metro_tf import crop_network
 from metro_tf import estimator as estimator_lib
 from metro_tf import version as version_lib
-from metro_tf.export import freeze
+from metro_tf.export import freeze, slimming
 
 _DETECTOR_SPECS = [
     tf.TensorSpec([None, None, None, 3], tf.uint8, 'images'),
@@ -63,6 +63,7 @@ def save(
     temporary = pathlib.Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
     try:
         tf.saved_model.save(exported, str(temporary / 'new'), signatures=_signatures(exported))
+        slimming.slim(temporary / 'new')
         if path.exists():
             path.rename(temporary / 'old')
         (temporary / 'new').rename(path)

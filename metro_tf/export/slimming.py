@@ -111,12 +111,13 @@ def _merge_functions(graph_def, public):
     while True:
         groups = collections.defaultdict(list)
         for function in graph_def.library.function:
-            groups[_canonical(function)].append(function.signature.name)
+            groups[_canonical(function)].append(function)
         new_names = {}
-        for names in groups.values():
-            first = sorted(names, key=lambda name: (name not in public, name))[0]
-            new_names.update(
-                {name: first for name in names if name != first and name not in public})
+        for group in groups.values():
+            group.sort(key=lambda function: function.signature.name not in public)
+            new_names.update({
+                function.signature.name: group[0].signature.name for function in group[1:]
+                if function.signature.name not in public})
         if not new_names:
             return
         functions = [function for function in graph_def.library.function
@@ -162,9 +163,12 @@ def _canonical(function):
     copy.ClearField('ret')
     copy.ClearField('control_ret')
     copy.ClearField('attr')
+    # Functions whose arguments have other known shapes are others.
+    shapes = [copy.arg_attr[i].attr['_output_shapes'].SerializeToString(deterministic=True)
+              for i in range(len(copy.signature.input_arg))]
     copy.ClearField('arg_attr')
-    return (copy.SerializeToString(deterministic=True), tuple(sorted(returned.items())),
-            tuple(controls))
+    return (tuple(shapes), copy.SerializeToString(deterministic=True),
+            tuple(sorted(returned.items())), tuple(controls))
 
 
 def _content(node):

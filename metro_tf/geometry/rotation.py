@@ -35,8 +35,8 @@ def look_at(forward, up):
 
     Where the ray is parallel to `up` (within 1e-4 rad), or `up` is zero, the x axis is the
     horizontal one across the ray, `(z_z, 0, -z_x)`; where the ray is parallel to the y axis as
-    well, it is the old x axis. A zero `forward` counts as (0, 0, 1). The result is always a proper rotation and its
-    gradient is finite.
+    well, it is the old x axis. A zero `forward` counts as (0, 0, 1). The result is always a
+    proper rotation and its gradient is finite.
 
     Args:
         forward: Float tensor `[..., 3]`, viewing direction of any length.

@@ -75,11 +75,20 @@ class CropModel(keras.Model):
         side = self.heatmap_config.crop_side_px
         image = _to_unit_range(tf.convert_to_tensor(image))
         _check_square(image, side, '`image` must be [batch, crop_side_px, crop_side_px, 3]')
-        features = self.backbone(image, training=training)
+        features = self._run_backbone(image, training)
         _check_square(
             features, side // self.heatmap_config.stride_px,
             f'`stride_px` ({self.heatmap_config.stride_px}) must be the stride of `backbone`')
         return features
+
+    def _run_backbone(self, image, training):
+        if training or image.shape[0] is not None:
+            return self.backbone(image, training=training)
+        # In a graph, convolutions fused with their activation fail on empty batches (TF 2.15).
+        n_examples = tf.shape(image)[0]
+        n_missing = tf.cast(n_examples == 0, tf.int32)
+        image = tf.pad(image, [[0, n_missing], [0, 0], [0, 0], [0, 0]])
+        return self.backbone(image, training=training)[:n_examples]
 
     def get_config(self):
         return {

@@ -125,7 +125,7 @@ def _add_detect_arguments(parser):
 
 def _number_between(low, high):
     """Type of an argument: a number strictly between two others."""
-    def parse(text):
+    def _parse(text):
         try:
             number = float(text)
         except ValueError:
@@ -134,7 +134,7 @@ def _number_between(low, high):
             raise argparse.ArgumentTypeError(
                 f'must be a number between {low} and {high}. Received: {text!r}')
         return number
-    return parse
+    return _parse
 
 
 def _positive_int(text):
@@ -286,6 +286,7 @@ class _Model:
         self.skeletons = sorted(name for name in self._model.per_skeleton_joint_names if name)
 
     def check_skeleton(self, skeleton):
+        """Raises a `ValueError` that lists the model's skeletons if this is none of them."""
         if skeleton and skeleton not in self.skeletons:
             raise ValueError(
                 f'`--skeleton` must be one of {", ".join(self.skeletons)}. Received: {skeleton!r}')
@@ -334,7 +335,7 @@ def _as_str(text):
 
 def _load(name_or_path, load_model):
     # Before TensorFlow is imported: its start-up notes help nobody here.
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '2')
+    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
     with _explained(f'the model {name_or_path!r} cannot be loaded'):
         return _Model(name_or_path, load_model)
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from metro_tf.backbones import builder, padded, striding, top_down
+from metro_tf.backbones import builder, padded, striding
 
 
 class TakeFirst(keras.layers.Layer):
@@ -53,6 +53,12 @@ def restrided(name, output_stride):
     """The backbone at a stride. The builder does the same, on a network of its own."""
     return striding.restride(
         network(name), builder.FAMILIES[name].scaling, output_stride=output_stride)
+
+
+@functools.lru_cache(maxsize=None)
+def restrided_probe(name, output_stride):
+    """`linear_probe` of `restrided`, built once per test run."""
+    return linear_probe(restrided(name, output_stride))
 
 
 def linear_probe(backbone):
@@ -121,8 +127,3 @@ def receptive_centroid(model, image_shape, cell):
     centroid = [np.arange(len(m)) @ m / m.sum() for m in marginals]
     extent = [(np.flatnonzero(m)[0], np.flatnonzero(m)[-1]) for m in marginals]
     return centroid, extent, features.shape[1:3]
-
-
-def top_down_backbone(name, output_stride):
-    """A small top-down model."""
-    return top_down.build_top_down(name, output_stride, n_channels=8)

@@ -8,7 +8,7 @@ import scipy.io
 import tensorflow as tf
 
 from metro_tf import skeleton
-from training import train_detector
+from training import run, train_detector
 from training.datasets import records
 from training.datasets.example import Example
 from training.detection import evaluation, sampling, sources
@@ -168,12 +168,13 @@ def test_config_errors():
 
 
 def test_default_config_and_its_errors(tmp_path):
-    config = train_detector.load_config('training/configs/default_detector.py')
+    config = run.load_config(
+        'training/configs/default_detector.py', DetectorTrainConfig)
     assert config.input_side_px == config.composite.side_px
     with pytest.raises(ValueError, match='`config` must be a Python file'):
-        train_detector.load_config(tmp_path / 'missing.py')
+        run.load_config(tmp_path / 'missing.py', DetectorTrainConfig)
     with pytest.raises(ValueError, match='must define a function `config`'):
-        train_detector.load_config('training/detection/losses.py')
+        run.load_config('training/detection/losses.py', DetectorTrainConfig)
 
 
 @pytest.mark.slow

@@ -35,9 +35,9 @@ def test_centre_cell_by_hand():
 
 
 def test_wide_box_has_a_wide_gaussian():
-    result = render([[-0.5, 27.5, 64, 8]])
-    np.testing.assert_allclose(result['heatmap'][3, 5], np.exp(-0.5 / 0.72 ** 2), rtol=1e-5)
-    assert result['heatmap'][3, 5] > result['heatmap'][4, 4]
+    result = render([[-0.5, 23.5, 56, 8]])
+    np.testing.assert_allclose(result['heatmap'][3, 4], np.exp(-0.5 / 0.63 ** 2), rtol=1e-5)
+    assert result['heatmap'][3, 4] > result['heatmap'][4, 3]
 
 
 def test_box_weights_sum_to_one_per_person():

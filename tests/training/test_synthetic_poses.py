@@ -10,7 +10,9 @@ from training.synthetic import body, motion, poses
 
 DOWN = np.array([0.0, -1.0, 0.0])
 N_SAMPLES = 200
-REST_FRAME = [0.03, 0, 1, 0] + 3 * [1, 0, 0, 0] + 2 * (2 * [1, 0, 0, 0, 0] + [1, 0, 0, 0])[:14]
+UNIT = [1.0, 0.0, 0.0, 0.0]
+# Numbers of a clip frame after duration and position: rotations, knees and elbows.
+STANDING = 4 * UNIT + [-0.1] + 2 * UNIT + [0.3] + UNIT + [-0.1] + 2 * UNIT + [0.3]
 
 
 @pytest.fixture(scope='module')
@@ -27,10 +29,6 @@ def sampler(body_model, full_data_dir, tmp_path_factory):
     return poses.PoseSampler(
         clips_dir, full_data_dir / 'makehuman/poses', body_model,
         body_model.morph(body.BodyShape()))
-
-
-UNIT = [1.0, 0.0, 0.0, 0.0]
-STANDING = 4 * UNIT + [-0.1] + 2 * UNIT + [0.3] + UNIT + [-0.1] + 2 * UNIT + [0.3]
 
 
 def test_sampled_joints_are_rotations(sticks):

@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 import pytest
-from scipy import sparse
+from scipy import sparse, spatial
 
 from training.synthetic import body, meshes, person, render, textures
 
@@ -60,9 +60,7 @@ def test_half_covered_pixels(renderer):
     coverage = alpha / 255
     np.testing.assert_allclose(coverage[20, [19, 20, 30, 41, 42]], [0, 0.5, 1, 0.5, 0], atol=0.01)
     np.testing.assert_allclose(coverage[[9, 10, 20, 30, 31], 30], [0, 0.5, 1, 0.5, 0], atol=0.01)
-    rows, columns = np.mgrid[:48, :64]
-    centroid = [(coverage * axis).sum() / coverage.sum() for axis in (columns, rows)]
-    np.testing.assert_allclose(centroid, [30.5, 20], atol=0.05)
+    np.testing.assert_allclose(centroid(coverage), [30.5, 20], atol=0.05)
 
 
 def test_colour_is_that_of_the_texture_and_continues_outwards(renderer):
@@ -141,32 +139,31 @@ def test_vertices_project_to_the_coverage(renderer, body_model):
     pixels = cam @ intrinsics.T
     pixels = pixels[:, :2] / pixels[:, 2:]
     # No vertex is farther than half a pixel from the square of a covered pixel.
-    rows, columns = np.nonzero(alpha)
-    gaps = np.min([
-        np.maximum(np.abs(pixels - np.array([columns, rows]).T[nearest]) - 0.5, 0).max(axis=-1)
-        for nearest in _nearest(columns, rows, pixels)], axis=0)
-    assert gaps.max() <= 0.5
-    # And no pixel is covered beyond the outermost vertices.
-    low, high = pixels.min(axis=0), pixels.max(axis=0)
-    assert np.all([columns.min(), rows.min()] >= low - 0.5)
-    assert np.all([columns.max(), rows.max()] <= high + 0.5)
-    area = cv2.contourArea(_outline(pixels, surface.triangles, alpha.shape))
-    assert alpha.sum() / 255 == pytest.approx(area, rel=0.03)
+    covered = np.argwhere(alpha)[:, ::-1]
+    nearest = covered[spatial.cKDTree(covered).query(pixels)[1]]
+    assert np.abs(pixels - nearest).max() <= 0.5 + 0.5
+    # No pixel is covered beyond the outermost vertices.
+    assert np.all(covered.min(axis=0) >= pixels.min(axis=0) - 0.5)
+    assert np.all(covered.max(axis=0) <= pixels.max(axis=0) + 0.5)
+    # Coverage is that of the projected triangles, to a small part of a pixel.
+    expected = fill_triangles(pixels[surface.triangles], alpha.shape)
+    np.testing.assert_allclose(centroid(alpha / 255), centroid(expected), atol=0.1)
+    assert np.abs(alpha / 255 - expected).max() <= 0.5
+    assert alpha.sum() / 255 == pytest.approx(expected.sum(), rel=0.02)
 
 
-def _nearest(columns, rows, pixels):
-    """Number of the nearest covered pixel of each point."""
-    from scipy import spatial
-    yield spatial.cKDTree(np.stack([columns, rows], axis=-1)).query(pixels)[1]
-
-
-def _outline(pixels, triangles, shape):
-    """Outer outline of the projected triangles, drawn with OpenCV at eight times the size."""
+def fill_triangles(corners, shape):
+    """Coverage `[height, width]` of triangles, drawn with OpenCV at eight times the size."""
     mask = np.zeros([8 * shape[0], 8 * shape[1]], np.uint8)
-    for corners in np.round(8 * (pixels[triangles] + 0.5)).astype(np.int32):
-        cv2.fillConvexPoly(mask, corners, 255)
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return np.float32(max(contours, key=cv2.contourArea)) / 8
+    for triangle in np.round(8 * (corners + 0.5) - 0.5).astype(np.int32):
+        cv2.fillConvexPoly(mask, triangle, 255)
+    return cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_AREA) / 255
+
+
+def centroid(coverage):
+    """Mean column and row."""
+    rows, columns = np.mgrid[:coverage.shape[0], :coverage.shape[1]]
+    return [(coverage * axis).sum() / coverage.sum() for axis in (columns, rows)]
 
 
 def test_garment_like_parts_are_cut_and_thickened():

@@ -13,7 +13,7 @@ import scipy.io
 from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import camera
-from training import evaluate, pipeline, train
+from training import evaluate, pipeline, run, train
 from training.augment import background
 from training.config import ModelConfig, TrainConfig
 from training.datasets import lspet, records
@@ -109,14 +109,14 @@ def test_a_killed_run_goes_on_and_ends_in_a_scored_model(data_dirs, tmp_path):
 
 
 def test_default_config_loads_and_bad_ones_say_why(tmp_path):
-    config = train.load_config('training/configs/default_crop_model.py')
+    config = run.load_config('training/configs/default_crop_model.py', TrainConfig)
     assert config.name == 'default_crop_model'
-    assert config.model.heatmap.crop_side_px == 160
+    assert config.model.heatmap.crop_side_px == 128
     with pytest.raises(ValueError, match='must be a Python file.*nowhere.py does not exist'):
-        train.load_config(tmp_path / 'nowhere.py')
+        run.load_config(tmp_path / 'nowhere.py', TrainConfig)
     (tmp_path / 'bad.py').write_text('def config():\n    return 3\n')
     with pytest.raises(ValueError, match='returns a TrainConfig. Received: 3'):
-        train.load_config(tmp_path / 'bad.py')
+        run.load_config(tmp_path / 'bad.py', TrainConfig)
 
 
 def test_default_model_predicts_the_default_skeleton():

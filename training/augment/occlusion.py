@@ -52,7 +52,8 @@ class RandomOcclusion:
         center_x, center_y, size, aspect, angle, kind, is_present = [
             column[:, tf.newaxis, tf.newaxis] for column in tf.unstack(numbers, axis=1)]
         axis = tf.linspace(0.0, 1.0, self.crop_side_px)
-        dx, dy = axis[tf.newaxis, tf.newaxis, :] - center_x, axis[tf.newaxis, :, tf.newaxis] - center_y
+        dx = axis[tf.newaxis, tf.newaxis, :] - center_x
+        dy = axis[tf.newaxis, :, tf.newaxis] - center_y
         cos, sin = tf.cos(angle * math.pi), tf.sin(angle * math.pi)
         half_side = 0.04 + 0.16 * size
         stretch = tf.exp(math.log(3.0) * (aspect - 0.5))

@@ -1,4 +1,4 @@
-"""The crop model in `saved_models/default`: MobileNetV3-small with a top-down path, 160 px.
+"""The crop model in `saved_models/default`: a compact ResNet with a top-down path, 128 px.
 
 Learns metric 3D poses from rendered people and 2D poses of real photos from LSPET.
 
@@ -8,9 +8,17 @@ Command:
         --background-dir backgrounds/with_people
 """
 
-from training.config import TrainConfig
+from metro_tf.config import HeatmapConfig
+from training.config import AugmentConfig, ModelConfig, TrainConfig
 
 
 def config():
     """Returns the settings."""
-    return TrainConfig(name='default_crop_model', n_steps=5000, steps_per_epoch=200)
+    return TrainConfig(
+        name='default_crop_model', n_steps=6000, steps_per_epoch=200,
+        batch_size_3d=24, batch_size_2d=24,
+        model=ModelConfig(
+            backbone='compact_resnet', top_down_channels=128,
+            heatmap=HeatmapConfig(crop_side_px=128, stride_px=8)),
+        augment=AugmentConfig(
+            occlusion_probability=0.25, blur_probability=0.1, hue_degrees=20.0))

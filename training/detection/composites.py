@@ -50,9 +50,17 @@ def place(image, scale, shift, side_px):
     Returns:
         Float32 tensor `[side, side, channels]`, zero where the image does not reach.
     """
-    return tf.raw_ops.ScaleAndTranslate(
-        images=image[tf.newaxis], size=[side_px, side_px], scale=tf.stack([scale, scale]),
-        translation=shift[::-1], kernel_type='triangle', antialias=True)[0]
+    shift, size = shift[::-1], tf.cast(tf.shape(image)[:2], tf.float32)
+    # Only the part of the square that the image reaches is computed.
+    low = tf.clip_by_value(tf.floor(shift), 0.0, side_px - 1.0)
+    high = tf.clip_by_value(tf.math.ceil(shift + scale * size), low + 1, float(side_px))
+    before, part_size = tf.cast(low, tf.int32), tf.cast(high - low, tf.int32)
+    part = tf.raw_ops.ScaleAndTranslate(
+        images=image[tf.newaxis], size=part_size, scale=tf.stack([scale, scale]),
+        translation=shift - low, kernel_type='triangle', antialias=True)[0]
+    padding = tf.stack([before, side_px - before - part_size], axis=1)
+    padded = tf.pad(part, tf.pad(padding, [[0, 1], [0, 0]]))
+    return tf.ensure_shape(padded, [side_px, side_px, image.shape[-1]])
 
 
 def place_boxes(boxes, scale, shift):

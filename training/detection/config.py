@@ -80,7 +80,7 @@ class DetectorTrainConfig:
     n_blocks: tuple = trunk.N_BLOCKS
     bn_momentum: float = 0.98
     input_side_px: int = 224
-    n_steps: int = 3600
+    n_steps: int = 3000
     batch_size: int = 16
     learning_rate: float = 2e-3
     warmup_steps: int = 200

@@ -72,7 +72,9 @@ def evaluate(detector, photos, empty_paths, min_iou=0.5, progress=iter):
 def detect(detector, path, threshold=LOWEST_THRESHOLD):
     """Boxes `[n, 5]` in an image file, as a NumPy array."""
     image = tf.io.decode_image(tf.io.read_file(str(path)), channels=3, expand_animations=False)
-    return detector.predict_multi_image(image[tf.newaxis], threshold)[0].numpy()
+    detections = detector.predict_multi_image(
+        image[tf.newaxis], threshold, protocol.DEFAULT_NMS_IOU_THRESHOLD)
+    return detections[0].numpy()
 
 
 def best_match(detections, box, min_iou):

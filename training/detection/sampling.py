@@ -53,7 +53,8 @@ class RandomComposite:
         # Half of the composites with photos have a single one, which then covers most of them.
         n_photos = _random_count(tf.maximum(2 * count - 1, 0.0), config.max_photos)
         n_people = tf.where(
-            has_photos, _random_count(count, 3) - 1, _random_count(count, config.max_people))
+            has_photos, tf.minimum(_random_count(count, 3) - 1, config.max_people),
+            _random_count(count, config.max_people))
         n_people = tf.minimum(tf.where(is_negative, 0, n_people), tf.shape(people)[0])
         canvas = self._paste_photos(canvas, tf.where(has_photos, n_photos, 0), seeds[2])
         canvas = self._paste_people(canvas, people, n_people, seeds[3])

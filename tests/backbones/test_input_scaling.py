@@ -1,0 +1,38 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from metro_tf.backbones import input_scaling, mobilenet_v3, resnet
+from tests import helpers
+
+RGB = np.float32([1.0, 0.5, 0.0]).reshape(1, 1, 1, 3)
+
+
+def test_scaling_to_plus_minus_one():
+    np.testing.assert_allclose(
+        input_scaling.InputScaling(**mobilenet_v3.SMALL.scaling)(RGB).numpy().ravel(), [1, 0, -1])
+
+
+def test_caffe_means_belong_to_blue_green_red():
+    scaled = input_scaling.InputScaling(**resnet.RESNET50.scaling)(RGB).numpy().ravel()
+    np.testing.assert_allclose(scaled, [0 - 103.939, 127.5 - 116.779, 255 - 123.68], rtol=1e-5)
+    np.testing.assert_allclose(
+        scaled, keras.applications.resnet.preprocess_input(255 * RGB).ravel(), rtol=1e-5)
+
+
+def test_layer():
+    images = np.random.default_rng(0).random((2, 4, 5, 3)).astype(np.float32)
+    helpers.check_layer(
+        input_scaling.InputScaling,
+        {'scale': 255.0, 'means': [1.0, 2.0, 3.0], 'is_bgr': True}, images)
+
+
+def test_follows_the_dtype_policy():
+    scaled = input_scaling.InputScaling(dtype='mixed_bfloat16')(RGB)
+    assert scaled.dtype == tf.bfloat16
+
+
+def test_refuses_other_than_three_means():
+    with pytest.raises(ValueError, match=r'`means` must be three numbers. Received: means=\(1,'):
+        input_scaling.InputScaling(means=(1, 2))

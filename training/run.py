@@ -1,0 +1,75 @@
+"""What every training run does: read its config, fit, write curves, go on after a kill."""
+
+import dataclasses
+import importlib.util
+import json
+import pathlib
+
+import keras
+
+from training import callbacks
+
+
+def load_config(path, config_class):
+    """Loads what the function `config` of a Python file returns.
+
+    Args:
+        path: A file like those in `training/configs`.
+        config_class: The class that the result must have.
+
+    Raises:
+        ValueError: If the file or its function is missing or returns something else.
+    """
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f'`config` must be a Python file. Received: {path} does not exist')
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    config = module.config() if hasattr(module, 'config') else None
+    if not isinstance(config, config_class):
+        raise ValueError(
+            f'{path} must define a function `config` that returns a {config_class.__name__}. '
+            f'Received: {config!r}')
+    return config
+
+
+def build_optimizer(config, schedule):
+    """AdamW without weight decay of biases and normalisations, with a limit on the gradient.
+
+    Args:
+        config: Has the fields `weight_decay` and `clip_norm`.
+        schedule: Learning rate or its schedule.
+    """
+    optimizer = keras.optimizers.AdamW(
+        schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm)
+    optimizer.exclude_from_weight_decay(var_names=['bias', 'gamma', 'beta'])
+    return optimizer
+
+
+def fit(trainer, model, config, make_batches, run_dir, model_name):
+    """Runs or resumes a training.
+
+    Writes `config.json`, `curves.csv`, TensorBoard files, the model after every epoch and the
+    checkpoints for resuming.
+
+    Args:
+        trainer: Compiled `keras.Model` with all variables, its optimiser's included.
+        model: The part of it to save.
+        config: Frozen dataclass with the fields `n_steps` and `steps_per_epoch`.
+        make_batches: Function from the number of finished steps to an endless dataset.
+        run_dir: Folder of the run.
+        model_name: Name of the `.keras` file in it.
+    """
+    run_dir.mkdir(parents=True, exist_ok=True)
+    (run_dir / 'config.json').write_text(json.dumps(dataclasses.asdict(config), indent=2) + '\n')
+    state = callbacks.TrainingState(trainer, run_dir / 'state')
+    n_done = state.restore()
+    trainer.fit(
+        make_batches(n_done * config.steps_per_epoch), initial_epoch=n_done,
+        epochs=config.n_steps // config.steps_per_epoch, steps_per_epoch=config.steps_per_epoch,
+        verbose=2, callbacks=[
+            callbacks.StopOnNonFinite(), state,
+            callbacks.SaveModel(model, run_dir / model_name),
+            keras.callbacks.CSVLogger(str(run_dir / 'curves.csv'), append=n_done > 0),
+            keras.callbacks.TensorBoard(str(run_dir / 'tensorboard'), write_graph=False)])
