@@ -3,8 +3,7 @@
 import os
 
 from metro_tf import checks
-from metro_tf.backbones import (
-    compact_resnet, efficientnet_v2, mobilenet_v3, resnet, striding)
+from metro_tf.backbones import compact_resnet, efficientnet_v2, mobilenet_v3, resnet, striding
 
 FAMILIES = {
     'compact_resnet': compact_resnet.COMPACT_RESNET,
@@ -18,7 +17,7 @@ FAMILIES = {
 def build_backbone(
         name, output_stride=32, weights=None, input_shape=(None, None, 3), *, bn_momentum=None,
         centred_stride=None):
-    """Builds a backbone of `keras.applications` with a selectable output stride.
+    """Builds a backbone with a selectable output stride.
 
     Cell i of the output has the centre of its receptive field at pixel
     `output_stride * i + output_stride / 2` (integer pixel centres), which is what the heatmap

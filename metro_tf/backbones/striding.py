@@ -86,16 +86,22 @@ def _rebuild_conv(layer, padded_class, output_stride, centred_stride):
     kernel_size, stride = layer.kernel_size[0], layer.strides[0]
     _check_odd(kernel_size, layer)
     stride_before = _stride_of_input(layer)
-    if stride > 1 and stride_before * stride <= output_stride:
-        config['padding'] = 'valid'
-        config['explicit_padding'] = _explicit_padding(
-            kernel_size, stride_before * stride == centred_stride)
-        if padded_class is padded.PaddedConv2D and kernel_size == 1:
-            config.update(strides=(1, 1), input_step=stride)
-        return padded_class.from_config(config)
     rate = max(1, stride_before // output_stride) if kernel_size > 1 else 1
-    return type(layer).from_config(
-        {**config, 'strides': (1, 1), 'padding': 'same', 'dilation_rate': (rate, rate)})
+    if stride == 1:
+        return type(layer).from_config(
+            {**config, 'padding': 'same', 'dilation_rate': (rate, rate)})
+    # The same class whether the stride is kept or not: weight files refer to classes.
+    if stride_before * stride > output_stride:
+        margin = rate * (kernel_size // 2)
+        return padded_class.from_config({
+            **config, 'strides': (1, 1), 'padding': 'valid', 'dilation_rate': (rate, rate),
+            'explicit_padding': (margin, margin)})
+    config['padding'] = 'valid'
+    config['explicit_padding'] = _explicit_padding(
+        kernel_size, stride_before * stride == centred_stride)
+    if padded_class is padded.PaddedConv2D and kernel_size == 1:
+        config.update(strides=(1, 1), input_step=stride)
+    return padded_class.from_config(config)
 
 
 def _rebuild_pooling(layer, output_stride, centred_stride):

@@ -5,13 +5,15 @@ to v^2.2, sampled, and encoded again. Where a crop shrinks the image, an image p
 levels (2x2 means) and optional supersampling prevent aliasing.
 
 The cost follows what the crops touch and not the image: pixels are decoded only in the rectangle
-that some crop reaches (or after they were picked, where that is less), pyramid levels are built
-only if a crop needs them and one image at a time, and all crops of a level are sampled together.
-There is no loop over crops. Only core TensorFlow operations are used.
+of each image that its crops reach (or after they were picked, where that is less), and pyramid
+levels are built only if a crop needs them, one image at a time. All needed pixels of all levels
+lie in one table, from which all crops are sampled together, without a loop over crops. Only core
+TensorFlow operations are used.
 """
 
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from metro_tf import checks
@@ -64,9 +66,9 @@ def sample_crops(
         checks.positive(static_factor, 'antialias_factor')
     grid = _Grid(crop_side_px, tf.cast(antialias_factor, tf.int32))
     views = _make_views(
-        image_index, intrinsics, distortion_coeffs, crop_intrinsics, rotations, crop_side_px)
+        image_index, intrinsics, distortion_coeffs, crop_intrinsics, rotations)
     levels = _pyramid_levels(scales, grid.antialias_factor, tf.shape(images)[1:3])
-    light = _sample_all(images, views._replace(level=levels), grid)
+    light = _sample_from_images(images, views._replace(level=levels), grid)
     gamma = checks.last_axes(gamma, (None,), 'gamma', tf.float32)
     exponents = (gamma / DISPLAY_GAMMA)[:, tf.newaxis, tf.newaxis, tf.newaxis]
     # exp of log takes a fifth of the time of pow, and is 0 for 0.
@@ -80,9 +82,7 @@ class _Views(NamedTuple):
     pixels_from_norm: tf.Tensor  # [n, 2, 3], normalised coordinates to image px
     lens: tf.Tensor  # [n, 12] distortion coefficients
     max_radius: tf.Tensor  # [n], normalised radius up to which the lens model holds
-    lower: tf.Tensor = None  # [n, 2], (x, y) px: no pixel before this is touched
-    upper: tf.Tensor = None  # [n, 2], (x, y) px: no pixel after this is touched
-    level: tf.Tensor = None  # [n] pyramid level
+    level: tf.Tensor = None  # [n], pyramid level
 
 
 class _Grid(NamedTuple):
@@ -96,7 +96,7 @@ class _Source(NamedTuple):
     table: tf.Tensor  # [pixels, 3], uint8 display values or linear light in float32
     first: tf.Tensor  # [n], int32 index of the picture's first pixel
     size: tf.Tensor  # [n, 2], int32 (width, height) of the picture
-    origin: tf.Tensor  # [2], (x, y) px of the picture's first pixel in the full image
+    origin: tf.Tensor  # [n, 2], (x, y) px of the picture's first pixel in the full image
 
 
 def _checked_images(images):
@@ -110,8 +110,7 @@ def _checked_images(images):
     return tf.ensure_shape(images, [None, None, None, 3])
 
 
-def _make_views(
-        image_index, intrinsics, distortion_coeffs, crop_intrinsics, rotations, crop_side_px):
+def _make_views(image_index, intrinsics, distortion_coeffs, crop_intrinsics, rotations):
     # Matrices in double precision: a relative error of 1e-7 is visible behind a long focal length.
     intrinsics = checks.last_axes(intrinsics, (None, 3, 3), 'intrinsics', tf.float64)
     crop_intrinsics = checks.last_axes(
@@ -124,7 +123,7 @@ def _make_views(
             f'Received: shape={lens.shape}')
     rays_from_crop = tf.matmul(rotations, tf.linalg.inv(crop_intrinsics), transpose_a=True)
     lens = tf.pad(lens, [[0, 0], [0, distortion.MAX_COEFFS - tf.shape(lens)[1]]])
-    views = _Views(
+    return _Views(
         image_index=tf.cast(image_index, tf.int32),
         rays_from_crop=tf.ensure_shape(tf.cast(rays_from_crop, tf.float32), [None, 3, 3]),
         pixels_from_norm=tf.ensure_shape(tf.cast(intrinsics[:, :2], tf.float32), [None, 2, 3]),
@@ -132,17 +131,16 @@ def _make_views(
         max_radius=tf.cond(
             tf.reduce_any(lens != 0), lambda: distortion.valid_radius(lens),
             lambda: tf.zeros_like(lens[:, 0])))
-    lower, upper = _touched_rectangles(views, crop_side_px)
-    return views._replace(lower=lower, upper=upper)
 
 
-def _touched_rectangles(views, crop_side_px):
-    """Bounds of the image points of each crop, from a lattice of points that spans it.
+def _touched_bounds(views, crop_side_px):
+    """No pixel before the first `[n, 2]` or after the second result matters, (x, y) in px.
 
-    What lies between lattice points may exceed them by curvature: half the largest step between
-    neighbours covers that for any lens. A lattice point behind the camera is far outside.
+    Found on a lattice of points that spans the crop. What lies between lattice points may exceed
+    them by curvature: half the largest step between neighbours covers that for any lens. A
+    lattice point behind the camera is far outside.
     """
-    lattice = tf.linspace(-0.5, crop_side_px - 0.5, _LATTICE_SIZE)
+    lattice = np.linspace(-0.5, crop_side_px - 0.5, _LATTICE_SIZE, dtype=np.float32)
     points = tf.stack(_image_points(views, views.pixels_from_norm, lattice, lattice), axis=-1)
     step = tf.maximum(
         tf.reduce_max(tf.abs(points[:, 1:] - points[:, :-1]), axis=(1, 2)),
@@ -151,6 +149,27 @@ def _touched_rectangles(views, crop_side_px):
     margin = step / 2 + 2 * _COARSEST_CELL_PX
     return (tf.reduce_min(points, axis=(1, 2)) - margin,
             tf.reduce_max(points, axis=(1, 2)) + margin)
+
+
+def _touched_rectangles(lower, upper, image_size):
+    """Whole cells of the coarsest level within bounds; at least one if the image has one.
+
+    Args:
+        lower: Float tensor `[m, 2]`, (x, y) px.
+        upper: Float tensor `[m, 2]`, (x, y) px.
+        image_size: Int tensor (height, width).
+
+    Returns:
+        Int32 tensors `[m, 2]`, start and stop (x, y).
+    """
+    size = image_size[::-1]
+    last = tf.cast(size - 1, tf.float32)
+    lower = tf.cast(tf.clip_by_value(lower, 0.0, last), tf.int32)
+    upper = tf.cast(tf.clip_by_value(upper, 0.0, last), tf.int32)
+    cell = _COARSEST_CELL_PX
+    start = tf.minimum(lower, tf.maximum(size - cell, 0)) // cell * cell
+    n_cells = tf.maximum((upper - start) // cell + 1, 1)
+    return start, tf.minimum(start + n_cells * cell, size)
 
 
 def _pyramid_levels(scales, antialias_factor, image_size):
@@ -163,111 +182,106 @@ def _pyramid_levels(scales, antialias_factor, image_size):
     return tf.clip_by_value(levels, 0, max_level)
 
 
-def _sample_all(images, views, grid):
-    """Linear light in [0, 1] of all crops, `[n, S, S, 3]`.
-
-    Crops at full resolution are sampled from the undecoded images if they pick fewer pixels than
-    the touched rectangle has. All others are sampled from one table of decoded pixels.
-    """
-    is_full = views.level == 0
-    n_touched = _n_touched_pixels(views, is_full, tf.shape(images)[1:3])
-    n_picked = 4 * grid.side_px ** 2 * tf.math.count_nonzero(is_full, dtype=tf.int32)
-    is_picked = is_full & (n_picked < n_touched)
+def _sample_from_images(images, views, grid):
+    """Linear light in [0, 1] of all crops, `[n, S, S, 3]`."""
     shape = [None, grid.side_px, grid.side_px, 3]
-    groups, crops = [], []
-    for members, make_source in ((is_picked, _undecoded), (~is_picked, _decoded_table)):
-        rows = tf.cast(tf.where(members)[:, 0], tf.int32)
-        group = tf.nest.map_structure(lambda x: tf.gather(x, rows), views)
-        groups.append(rows)
-        crops.append(tf.cond(
-            tf.size(rows) > 0,
-            lambda: _sample(group, make_source(images, group), grid),
-            lambda: tf.zeros([0, *shape[1:]])))
-    return tf.ensure_shape(tf.dynamic_stitch(groups, crops), shape)
+
+    def sample():
+        image_size = tf.shape(images)[1:3]
+        used_images, slots = tf.unique(views.image_index)
+        lower, upper = _touched_bounds(views, grid.side_px)
+        start, stop = _touched_rectangles(
+            tf.math.unsorted_segment_min(lower, slots, tf.size(used_images)),
+            tf.math.unsorted_segment_max(upper, slots, tf.size(used_images)), image_size)
+        n_touched = tf.reduce_sum(tf.reduce_prod(stop - start, axis=1))
+        n_picked = 4 * grid.side_px ** 2 * tf.size(slots)
+        return tf.cond(
+            tf.reduce_any(views.level > 0) | (n_touched <= n_picked),
+            lambda: _sample(
+                views, _decoded_source(images, views.level, used_images, slots, start, stop), grid),
+            lambda: _sample(views, _undecoded_source(images, views.image_index), grid))
+
+    light = tf.cond(
+        tf.size(views.image_index) > 0, sample, lambda: tf.zeros([0, *shape[1:]]))
+    return tf.ensure_shape(light, shape)
 
 
-def _n_touched_pixels(views, is_member, image_size):
-    """Number of pixels in the common rectangle of the given crops, over all their images."""
-    views = tf.nest.map_structure(lambda x: tf.boolean_mask(x, is_member), views)
-    start, stop = _common_rectangle(views, image_size)
-    return tf.reduce_prod(stop - start) * tf.size(tf.unique(views.image_index).y)
-
-
-def _undecoded(images, views):
-    """Source of whole images."""
+def _undecoded_source(images, image_index):
+    """Source of whole images at full resolution."""
     height, width = tf.unstack(tf.shape(images)[1:3])
+    zeros = tf.zeros_like(image_index)[:, tf.newaxis]
     return _Source(
-        table=tf.reshape(images, [-1, 3]), first=views.image_index * (height * width),
-        size=tf.ones_like(views.image_index)[:, tf.newaxis] * tf.stack([width, height]),
-        origin=tf.zeros([2]))
+        table=tf.reshape(images, [-1, 3]), first=image_index * (height * width),
+        size=zeros + tf.stack([width, height]),
+        origin=tf.cast(zeros, tf.float32) + tf.zeros([2]))
 
 
-def _decoded_table(images, views):
-    """Source of the touched rectangle at the pyramid levels in use."""
-    start, stop = _common_rectangle(views, tf.shape(images)[1:3])
-    used_images = tf.unique(views.image_index).y
-    is_level_used = [
-        tf.reduce_any(views.level == level) for level in range(N_PYRAMID_LEVELS)]
+def _decoded_source(images, levels, used_images, slots, start, stop):
+    """Source of linear light in one rectangle per used image, at the pyramid levels in use.
 
-    def make_part(i_image):
-        region = images[i_image, start[1]:stop[1], start[0]:stop[0]]
-        return _pyramid(_decode(region), is_level_used)
+    Args:
+        images: uint8 tensor `[N, H, W, 3]`.
+        levels: Int32 tensor `[n]`, the crops' pyramid levels.
+        used_images: Int32 tensor `[m]`, distinct image indices.
+        slots: Int32 tensor `[n]`, each crop's index into `used_images`.
+        start: Int32 tensor `[m, 2]`, first (x, y) of each image's rectangle.
+        stop: Int32 tensor `[m, 2]`, (x, y) after the last.
+    """
+    all_levels = tf.range(N_PYRAMID_LEVELS)
+    is_level_used = tf.reduce_any(levels[:, tf.newaxis] == all_levels, axis=0)
 
-    # One image at a time: full images in linear light would take 12 times their memory.
-    table = tf.cond(
-        tf.size(used_images) == 1, lambda: make_part(used_images[0])[tf.newaxis],
-        lambda: tf.map_fn(
-            make_part, used_images, parallel_iterations=1,
-            fn_output_signature=tf.TensorSpec([None, 3], tf.float32)))
-    sizes = tf.stack([(stop - start) // 2 ** level for level in range(N_PYRAMID_LEVELS)])
-    n_pixels = tf.reduce_prod(sizes, axis=1) * tf.cast(tf.stack(is_level_used), tf.int32)
-    level_start = tf.cumsum(n_pixels, exclusive=True)
-    slots = tf.argmax(
-        views.image_index[:, tf.newaxis] == used_images, axis=1, output_type=tf.int32)
+    def make_part(slot):
+        (x0, y0), (x1, y1) = tf.unstack(start[slot]), tf.unstack(stop[slot])
+        return _pyramid(_decode(images[used_images[slot], y0:y1, x0:x1]), is_level_used)
+
+    def make_parts():
+        parts = tf.TensorArray(
+            tf.float32, n_images, infer_shape=False, element_shape=[None, 3])
+        # One image at a time: all together would take several times their memory for a while.
+        _, parts = tf.while_loop(
+            lambda i, _: i < n_images, lambda i, parts: (i + 1, parts.write(i, make_part(i))),
+            (0, parts), parallel_iterations=1)
+        return parts.concat()
+
+    n_images = tf.size(used_images)
+    table = tf.cond(n_images == 1, lambda: make_part(0), make_parts)
+    # [m, levels, 2] and [m, levels]; the parts follow each other as the levels do within them.
+    sizes = (stop - start)[:, tf.newaxis] // tf.bitwise.left_shift(1, all_levels)[:, tf.newaxis]
+    n_pixels = tf.reduce_prod(sizes, axis=2) * tf.cast(is_level_used, tf.int32)
+    first = tf.reshape(
+        tf.cumsum(tf.reshape(n_pixels, [-1]), exclusive=True), tf.shape(n_pixels))
+    places = tf.stack([slots, levels], axis=1)
     return _Source(
-        table=tf.reshape(table, [-1, 3]),
-        first=slots * tf.shape(table)[1] + tf.gather(level_start, views.level),
-        size=tf.gather(sizes, views.level), origin=tf.cast(start, tf.float32))
+        table=table, first=tf.gather_nd(first, places), size=tf.gather_nd(sizes, places),
+        origin=tf.cast(tf.gather(start, slots), tf.float32))
 
 
 def _pyramid(light, is_level_used):
     """The used levels of `light` `[h, w, 3]` as one list of pixels `[pixels, 3]`."""
+    is_full_used, is_half_used, is_quarter_used = tf.unstack(is_level_used)
+
     def shrunk_levels():
         half = tf.nn.avg_pool2d(light[tf.newaxis], 2, 2, 'VALID')
         quarter = tf.cond(
-            is_level_used[2], lambda: tf.nn.avg_pool2d(half, 2, 2, 'VALID'),
+            is_quarter_used, lambda: tf.nn.avg_pool2d(half, 2, 2, 'VALID'),
             lambda: tf.zeros([1, 0, 0, 3]))
-        levels = [tf.reshape(x, [-1, 3]) for x in (light, half, quarter)]
+        full_rows = tf.where(is_full_used, tf.shape(light)[0], 0)
+        half_rows = tf.where(is_half_used, tf.shape(half)[1], 0)
         return tf.concat([
-            x[:tf.where(is_used, tf.shape(x)[0], 0)]
-            for x, is_used in zip(levels, is_level_used)], axis=0)
+            tf.reshape(light[:full_rows], [-1, 3]), tf.reshape(half[0, :half_rows], [-1, 3]),
+            tf.reshape(quarter, [-1, 3])], axis=0)
 
     return tf.cond(
-        is_level_used[1] | is_level_used[2], shrunk_levels, lambda: tf.reshape(light, [-1, 3]))
-
-
-def _common_rectangle(views, image_size):
-    """Start and stop (x, y) of the pixels that some crop touches, in whole coarsest cells.
-
-    At least one cell (or the image, if that is smaller) even if all crops miss the image.
-    """
-    size = image_size[::-1]
-    last = tf.cast(size - 1, tf.float32)
-    lower = tf.clip_by_value(tf.reduce_min(views.lower, axis=0), 0.0, last)
-    upper = tf.clip_by_value(tf.reduce_max(views.upper, axis=0), 0.0, last)
-    cell = _COARSEST_CELL_PX
-    start = tf.minimum(tf.cast(lower, tf.int32), tf.maximum(size - cell, 0)) // cell * cell
-    n_cells = tf.maximum((tf.cast(upper, tf.int32) - start) // cell + 1, 1)
-    return start, tf.minimum(start + n_cells * cell, size)
+        is_half_used | is_quarter_used, shrunk_levels, lambda: tf.reshape(light, [-1, 3]))
 
 
 def _sample(views, source, grid):
     """Linear light in [0, 1] of the given crops, `[n, S, S, 3]`: the mean over all subsamples."""
-    cell_px = tf.cast(2 ** views.level, tf.float32)[:, tf.newaxis]
+    cell_px = tf.cast(tf.bitwise.left_shift(1, views.level), tf.float32)[:, tf.newaxis]
     shift = (0.5 - source.origin) / cell_px - 0.5
     pixels_from_norm = views.pixels_from_norm / cell_px[..., tf.newaxis] + tf.pad(
         shift[..., tf.newaxis], [[0, 0], [0, 0], [2, 0]])
-    pixel_grid = tf.range(grid.side_px, dtype=tf.float32)
+    pixel_grid = np.arange(grid.side_px, dtype=np.float32)
     step = 1 / tf.cast(grid.antialias_factor, tf.float32)
     sample_weight = tf.square(step) / _MAX_LIGHT
 

@@ -12,7 +12,7 @@ PADDING_VALUE = 0.5
 
 @dataclasses.dataclass(frozen=True)
 class LetterboxTransform:
-    """Maps pixels of an image to those of its letterboxed copy: `u = (x + 0.5) scale + offset - 0.5`.
+    """Where pixel x of an image lies in its letterboxed copy: `(x + 0.5) scale + offset - 0.5`.
 
     Pixel centres are integers on both sides. The two scales differ slightly, because the resized
     image has a whole number of pixels on both axes.

@@ -33,9 +33,31 @@ def fold(graph_def, input_names, output_names):
         `GraphDef` that computes the same outputs up to rounding.
     """
     kept_nodes = [_node_name(name) for name in (*output_names, *input_names)]
-    graph_def = _evaluate_constants(graph_def)
+    graph_def = _evaluate_constants(_without_trivial_waits(graph_def))
     graph_def = _merge_channel_operations(graph_def, set(kept_nodes))
     return _without_unused(graph_def, kept_nodes)
+
+
+def _without_trivial_waits(graph_def):
+    """Drops control inputs from constants, which are left over from reading variables."""
+    by_name = {node.name: node for node in graph_def.node}
+    known = {}
+
+    def is_trivial(name):
+        if name not in known:
+            node = by_name[name]
+            known[name] = node.op == 'Const' or node.op in ('NoOp', 'Identity') and all(
+                is_trivial(_node_name(source)) for source in node.input)
+        return known[name]
+
+    nodes = []
+    for node in graph_def.node:
+        nodes.append(tf.compat.v1.NodeDef.FromString(node.SerializeToString()))
+        sources = [source for source in node.input
+                   if not (source.startswith('^') and is_trivial(source[1:]))]
+        del nodes[-1].input[:]
+        nodes[-1].input.extend(sources)
+    return _with_nodes(graph_def, nodes)
 
 
 def _evaluate_constants(graph_def):

@@ -39,7 +39,7 @@ class _HeatmapHead(keras.layers.Layer):
         return tf.cast(self.conv(features), tf.float32)
 
     def _split_depth(self, logits):
-        """`[batch, y, x, depth * joints]` with depth as the slow index to `[..., depth, joints]`."""
+        """`[batch, y, x, depth * joints]`, depth the slow index, to `[..., depth, joints]`."""
         static = logits.shape[:-1]
         dynamic = tf.shape(logits)
         sizes = [dynamic[i] if size is None else size for i, size in enumerate(static)]

@@ -95,6 +95,8 @@ def _thin_layer(layer, n_channels, is_linear):
     config = layer.get_config()
     if isinstance(layer, keras.layers.Conv2D) and 'filters' in config:
         config['filters'] = n_channels
+    if 'gamma_initializer' in config:
+        config['gamma_initializer'] = 'ones'  # also where blocks begin as the identity
     for key in ('kernel_initializer', 'depthwise_initializer'):
         if key in config:
             config[key] = (

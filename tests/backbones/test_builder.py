@@ -9,8 +9,8 @@ from metro_tf.backbones import builder
 from tests.backbones import probes
 
 N_CHANNELS = {
-    'mobilenet_v3_small': 576, 'mobilenet_v3_large': 960, 'resnet50': 2048, 'resnet50_v2': 2048,
-    'efficientnet_v2_s': 1280}
+    'compact_resnet': 192, 'mobilenet_v3_small': 576, 'mobilenet_v3_large': 960, 'resnet50': 2048,
+    'resnet50_v2': 2048, 'efficientnet_v2_s': 1280}
 
 CASES = [
     pytest.param(name, stride, marks=[pytest.mark.slow] * (

@@ -38,7 +38,7 @@ def test_cells_see_the_pixel_that_the_layer_assigns(name, stride):
 
 
 @pytest.mark.parametrize('name, finest', [
-    ('mobilenet_v3_small', 8),
+    ('compact_resnet', 8), ('mobilenet_v3_small', 8),
     *[pytest.param(name, finest, marks=pytest.mark.slow) for name, finest in (
         ('mobilenet_v3_small', 4), ('mobilenet_v3_small', 16), ('mobilenet_v3_large', 8),
         ('resnet50', 8), ('resnet50_v2', 8), ('efficientnet_v2_s', 8))]])
@@ -82,7 +82,8 @@ def assert_shifts(probe, shift_px, shift_cells):
 
 
 @pytest.mark.parametrize('name, stride', [
-    ('mobilenet_v3_small', 16), ('mobilenet_v3_small', 4), ('resnet50', 8), ('resnet50_v2', 8),
+    ('compact_resnet', 8), ('mobilenet_v3_small', 16), ('mobilenet_v3_small', 4), ('resnet50', 8),
+    ('resnet50_v2', 8),
     pytest.param('mobilenet_v3_large', 8, marks=pytest.mark.slow),
     pytest.param('efficientnet_v2_s', 8, marks=pytest.mark.slow)])
 def test_the_same_weights_give_the_coarse_output_subsampled(name, stride):

@@ -78,5 +78,5 @@ def test_refusals():
         top_down.build_top_down('mobilenet_v3_small', 32)
     with pytest.raises(ValueError, match='`n_channels` must be a positive'):
         top_down.build_top_down('mobilenet_v3_small', n_channels=0)
-    with pytest.raises(ValueError, match='`name` must be a layer of the backbone. Received: name=x'):
+    with pytest.raises(ValueError, match='`name` must be a layer of the backbone'):
         top_down.find_layer(keras.Sequential(), 'x')

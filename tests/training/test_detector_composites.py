@@ -67,13 +67,13 @@ def test_person_covers_by_alpha():
 
 
 def test_boxes_are_cut_at_the_canvas():
-    canvas = with_person(grey_canvas(), (-4.5, 19.5, 10, 20))
-    np.testing.assert_allclose(canvas['boxes'][0], [-0.5, 19.5, 6, 12])
+    canvas = with_person(grey_canvas(), (-4.5, 19.5, 14, 20))
+    np.testing.assert_allclose(canvas['boxes'][0], [-0.5, 19.5, 10, 12])
     assert canvas['is_person'].numpy().tolist() == [True, False, False]
     assert canvas['n_boxes'] == 1
 
 
-@pytest.mark.parametrize('box', [(28.5, 3.5, 20, 20), (-30.5, 3.5, 35, 4), (3.5, 3.5, 4, 4)])
+@pytest.mark.parametrize('box', [(28.5, 3.5, 20, 20), (-30.5, 3.5, 38, 30), (3.5, 3.5, 7, 20)])
 def test_people_with_too_little_to_see_are_ignored(box):
     canvas = with_person(grey_canvas(), box)
     assert not canvas['is_person'].numpy().any()
@@ -81,10 +81,10 @@ def test_people_with_too_little_to_see_are_ignored(box):
 
 
 def test_covered_people_are_ignored():
-    canvas = with_person(grey_canvas(), (3.5, 3.5, 10, 10))
-    half = with_person(canvas, (3.5, 3.5, 10, 6))
+    canvas = with_person(grey_canvas(), (3.5, 3.5, 20, 20))
+    half = with_person(canvas, (3.5, 3.5, 20, 12))
     assert half['is_person'].numpy().tolist() == [True, True, False]
-    most = with_person(canvas, (3.5, 3.5, 10, 7))
+    most = with_person(canvas, (3.5, 3.5, 20, 14))
     assert most['is_person'].numpy().tolist() == [False, True, False]
     assert most['is_ignored'].numpy().tolist() == [True, False, False]
 
@@ -113,15 +113,15 @@ def test_photo_hides_what_lies_under_it():
 def test_crop_to_window():
     canvas = with_person(grey_canvas(0.0), (3.5, 3.5, 10, 10))
     canvas = with_person(canvas, (19.5, 3.5, 8, 8))
-    cropped = composites.crop_to_window(canvas, tf.constant([9.5, -0.5, 10.0, 32.0]), 0.5)
-    np.testing.assert_allclose(cropped['image'][:, :10], 0.5)
-    np.testing.assert_allclose(cropped['image'][:, 20:], 0.5)
-    np.testing.assert_allclose(cropped['image'][:, 10:20], canvas['image'][:, 10:20])
-    assert cropped['is_person'].numpy().tolist() == [False, False, False]  # 4 px is too little
+    cropped = composites.crop_to_window(canvas, tf.constant([6.5, -0.5, 10.0, 32.0]), 0.5)
+    np.testing.assert_allclose(cropped['image'][:, :7], 0.5)
+    np.testing.assert_allclose(cropped['image'][:, 17:], 0.5)
+    np.testing.assert_allclose(cropped['image'][:, 7:17], canvas['image'][:, 7:17])
+    assert cropped['is_person'].numpy().tolist() == [False, False, False]  # 7 px is too little
     assert cropped['is_ignored'].numpy().tolist() == [True, True, False]
-    wider = composites.crop_to_window(canvas, tf.constant([7.5, -0.5, 20.0, 32.0]), 0.5)
+    wider = composites.crop_to_window(canvas, tf.constant([4.5, -0.5, 24.0, 32.0]), 0.5)
     assert wider['is_person'].numpy().tolist() == [True, True, False]
-    np.testing.assert_allclose(wider['boxes'][0], [7.5, 3.5, 6, 10])
+    np.testing.assert_allclose(wider['boxes'][0], [4.5, 3.5, 9, 10])
 
 
 def test_mirror():

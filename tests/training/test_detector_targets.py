@@ -29,15 +29,26 @@ def test_centre_cell_by_hand():
     assert result['heatmap'][4, 2] == 1.0
     assert (result['heatmap'] == 1.0).sum() == 1
     # sigma is its lower limit, 0.6 cells, on both axes
-    np.testing.assert_allclose(result['heatmap'][4, 3], np.exp(-0.5 / 0.36), rtol=1e-5)
-    np.testing.assert_allclose(result['heatmap'][5, 3], np.exp(-1 / 0.36), rtol=1e-5)
+    np.testing.assert_allclose(result['heatmap'][4, 3], np.exp(-0.5 / 0.36) / 0.7, rtol=1e-5)
+    np.testing.assert_allclose(result['heatmap'][5, 3], np.exp(-1 / 0.36) / 0.7, rtol=1e-5)
     np.testing.assert_allclose(result['box'][4, 2], [11.5, 19.5, 16, 32])
 
 
 def test_wide_box_has_a_wide_gaussian():
     result = render([[-0.5, 23.5, 56, 8]])
-    np.testing.assert_allclose(result['heatmap'][3, 4], np.exp(-0.5 / 0.63 ** 2), rtol=1e-5)
+    np.testing.assert_allclose(result['heatmap'][3, 4], np.exp(-0.5 / 0.84 ** 2) / 0.7, rtol=1e-5)
     assert result['heatmap'][3, 4] > result['heatmap'][4, 3]
+
+
+def test_large_people_have_several_centres_that_share_one_weight():
+    result = render([[-0.5, -0.5, 64, 64], [11.5, 11.5, 8, 8]], is_person=[True, False])
+    # sigma is 0.96 cells: the Gaussian exceeds 0.7 up to 0.81 cells from the centre
+    assert (result['heatmap'] == 1).sum() == 1
+    larger = render([[-0.5, -0.5, 128, 64]], side_px=128)
+    is_center = larger['heatmap'] == 1
+    assert is_center.sum() == 3  # sigma is 1.92 cells along x
+    np.testing.assert_allclose(larger['heatmap_weight'][is_center], 1 / 3, rtol=1e-5)
+    assert (larger['heatmap_weight'][~is_center] == 1).all()
 
 
 def test_box_weights_sum_to_one_per_person():
@@ -59,7 +70,7 @@ def test_ignored_people_have_no_weight_but_others_in_their_box_do():
     result = render(boxes, is_person=[False, True], is_ignored=[True, False])
     expected = np.ones((8, 8))
     expected[:4, :4] = 0
-    expected[result['heatmap'] > targets.MIN_BOX_GAUSSIAN] = 1
+    expected[result['heatmap'] > targets.MIN_BOX_GAUSSIAN / targets.PLATEAU] = 1
     np.testing.assert_array_equal(result['heatmap_weight'], expected)
     assert result['heatmap_weight'][0, 0] == 1 and result['heatmap_weight'][3, 3] == 0
     assert (result['heatmap'] == 1).sum() == 1
@@ -77,7 +88,7 @@ def test_heatmap_loss_by_hand():
     expected = 0.25 * log2 + 0.5 * 0.25 * log2 + 0.5 ** 4 * 0.25 * log2
     np.testing.assert_allclose(losses.heatmap_loss(logits, heatmap, weight), expected, rtol=1e-5)
     two_centers = tf.constant([1.0, 1.0, 0.5])
-    expected = (0.25 * log2 + 0.5 * 0.25 * log2 + 0.5 ** 4 * 0.25 * log2) / 2
+    expected = (0.25 * log2 + 0.5 * 0.25 * log2 + 0.5 ** 4 * 0.25 * log2) / 1.5
     np.testing.assert_allclose(
         losses.heatmap_loss(logits, two_centers, weight), expected, rtol=1e-5)
 

@@ -100,6 +100,37 @@ def test_too_large_images_are_an_error(renderer):
         draw(renderer, make_quads([(1, 1, 5, 5, 1000)]), size=(64, 321))
 
 
+def test_errors_of_the_drawing_process_are_passed_on(renderer):
+    surface = make_quads([(1, 1, 5, 5, 1000)])
+    renderer.load(surface)
+    with pytest.raises(RuntimeError, match="KeyError: 'ambient_above'"):
+        renderer._request(
+            'draw', np.hstack([surface.positions, surface.normals]), INTRINSICS, SIZE,
+            {'directions': np.eye(3), 'colors': np.eye(3), 'up': np.ones(3)})
+    _, alpha, _ = draw(renderer, surface)  # and it goes on
+    assert alpha[3, 3] == 255
+
+
+def test_a_drawing_process_ends_with_its_renderer(renderer):
+    del renderer  # skips where there is none
+    other = render.Renderer()
+    process = other._process
+    assert process.poll() is None
+    del other
+    assert process.wait(10) == 0
+    ended = render.Renderer()
+    ended._process.kill()
+    ended._process.wait(10)
+    with pytest.raises(RuntimeError, match='The drawing process has ended'):
+        draw(ended, make_quads([(1, 1, 5, 5, 1000)]))
+
+
+def test_a_missing_driver_is_named(monkeypatch):
+    monkeypatch.setattr(render.sys, 'executable', '/bin/false')
+    with pytest.raises(RuntimeError, match=r'needs moderngl and EGL \(Debian packages libegl1'):
+        render.Renderer()
+
+
 def test_bleeding_keeps_colours_without_dark_seams():
     rgba = np.zeros([1, 6, 4], np.uint8)
     rgba[0, 2] = 100, 50, 0, 128  # premultiplied: (199, 100, 0)

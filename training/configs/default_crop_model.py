@@ -15,8 +15,8 @@ from training.config import AugmentConfig, ModelConfig, TrainConfig
 def config():
     """Returns the settings."""
     return TrainConfig(
-        name='default_crop_model', n_steps=6000, steps_per_epoch=200,
-        batch_size_3d=24, batch_size_2d=24,
+        name='default_crop_model', n_steps=10000, steps_per_epoch=200,
+        batch_size_3d=8, batch_size_2d=8, learning_rate=1.2e-3,
         model=ModelConfig(
             backbone='compact_resnet', top_down_channels=128,
             heatmap=HeatmapConfig(crop_side_px=128, stride_px=8)),

@@ -54,7 +54,9 @@ def serialize(example):
     features['image'] = _bytes(_encode(
         '.jpg', example.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]))
     features['alpha'] = _bytes(b'' if example.alpha is None else _encode('.png', example.alpha, []))
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
+    # Deterministic, because the order of a map's entries otherwise differs between processes.
+    record = tf.train.Example(features=tf.train.Features(feature=features))
+    return record.SerializeToString(deterministic=True)
 
 
 def parse(serialized):

@@ -15,8 +15,8 @@ from metro_tf.geometry import boxes as box_geometry
 
 # Below these a person is ignored: fraction of the box inside the canvas, shorter visible side,
 # and fraction of the box not covered by what was pasted later.
-MIN_INSIDE_FRACTION = 0.15
-MIN_VISIBLE_SIDE_PX = 5.0
+MIN_INSIDE_FRACTION = 0.25
+MIN_VISIBLE_SIDE_PX = 8.0
 MIN_UNCOVERED_FRACTION = 0.35
 
 
@@ -38,7 +38,7 @@ def new_canvas(image, n_max):
 
 
 def place(image, scale, shift, side_px):
-    """Draws an image into a square, antialiased when shrinking: `u = scale (x + 0.5) + shift - 0.5`.
+    """Draws an image into a square, antialiased: pixel x goes to `scale (x + 0.5) + shift - 0.5`.
 
     Args:
         image: Float tensor `[height, width, channels]`.

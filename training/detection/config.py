@@ -1,4 +1,4 @@
-"""Frozen settings of a detector's training run. One experiment is one file in `training/configs`."""
+"""Frozen settings of a detector's training. One experiment is one file in `training/configs`."""
 
 import dataclasses
 
@@ -28,7 +28,7 @@ class CompositeConfig:
     photo_probability: float = 0.45
     max_photos: int = 4
     negative_probability: float = 0.15
-    person_size: tuple = (0.08, 1.3)
+    person_size: tuple = (0.1, 1.3)
     person_enlargement: float = 1.15
     unlabelled_weight: float = 0.1
 
@@ -80,7 +80,7 @@ class DetectorTrainConfig:
     n_blocks: tuple = trunk.N_BLOCKS
     bn_momentum: float = 0.98
     input_side_px: int = 224
-    n_steps: int = 3000
+    n_steps: int = 4400
     batch_size: int = 16
     learning_rate: float = 2e-3
     warmup_steps: int = 200

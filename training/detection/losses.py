@@ -14,14 +14,15 @@ def heatmap_loss(logits, heatmap, weight):
         weight: Float tensor of the same shape, factors of the cells' terms.
 
     Returns:
-        Scalar: the sum over all cells divided by the number of centres, or by 1 if there is none.
+        Scalar: the sum over all cells divided by the summed weight of the centres, or by 1 if
+        that is less.
     """
     is_center = tf.cast(heatmap >= 1.0, tf.float32)
     score = tf.sigmoid(logits)
     at_centers = is_center * (1 - score) ** 2 * tf.nn.softplus(-logits)
     elsewhere = (1 - is_center) * (1 - heatmap) ** 4 * score ** 2 * tf.nn.softplus(logits)
     total = tf.reduce_sum(weight * (at_centers + elsewhere))
-    return total / tf.maximum(tf.reduce_sum(is_center), 1.0)
+    return total / tf.maximum(tf.reduce_sum(weight * is_center), 1.0)
 
 
 def box_loss(boxes_pred, boxes_true, weight):

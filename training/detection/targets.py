@@ -2,7 +2,9 @@
 
 A person is a Gaussian about the cell of the box's centre, with one standard deviation per axis
 in proportion to the box; boxes are learned all around the centre, weighted by the Gaussian (Liu
-et al., "Training-Time-Friendly Network for Real-Time Object Detection", AAAI 2020).
+et al., "Training-Time-Friendly Network for Real-Time Object Detection", AAAI 2020). Other than
+there, the top of the Gaussian is cut off: the centre of the box around a moving person is known
+to some cells only, and a single cell as target leaves the scores of large people low.
 """
 
 import tensorflow as tf
@@ -10,8 +12,10 @@ import tensorflow as tf
 from metro_tf.detection import center_net, decoding
 
 # Standard deviation as a fraction of the box's side, and its lower limit in cells.
-RELATIVE_SIGMA = 0.09
+RELATIVE_SIGMA = 0.12
 MIN_SIGMA_CELLS = 0.6
+# All cells where the Gaussian exceeds this are centres.
+PLATEAU = 0.7
 # Cells learn a box where their Gaussian exceeds this.
 MIN_BOX_GAUSSIAN = 0.2
 
@@ -20,24 +24,30 @@ def render(canvas):
     """Makes the targets of one canvas (see `composites`).
 
     Returns:
-        Dict of float32 grids `[n_cells, n_cells, ...]`: `heatmap`, exactly 1 in the cells of box
-        centres; `heatmap_weight` in [0, 1], zero on ignored people; `box` [4], left, top, width,
-        height in px; `box_weight`, which sums to 1 over the cells of one person.
+        Dict of float32 grids `[n_cells, n_cells, ...]`: `heatmap`, exactly 1 in the cells around
+        box centres; `heatmap_weight` in [0, 1], zero on ignored people, with a sum of 1 over the
+        centre cells of one person; `box` [4], left, top, width, height in px; `box_weight`, with
+        a sum of 1 over the cells of one person.
     """
     gaussians = _gaussians(canvas)
-    heatmap = tf.reduce_max(gaussians, axis=-1)
+    highest = tf.reduce_max(gaussians, axis=-1)
     nearest = tf.argmax(gaussians, axis=-1, output_type=tf.int32)
+    own = gaussians * tf.one_hot(nearest, tf.shape(gaussians)[-1])
     weight = tf.where(_is_ignored(canvas), 0.0, canvas['negative_weight'])
     # Where somebody is asked for, nothing is ignored.
-    weight = tf.where(heatmap > MIN_BOX_GAUSSIAN, 1.0, weight)
-    share = gaussians * tf.one_hot(nearest, tf.shape(gaussians)[-1])
-    share = tf.where(share > MIN_BOX_GAUSSIAN, share, 0.0)
-    total = tf.reduce_sum(share, axis=(0, 1), keepdims=True)
+    weight = tf.where(highest > MIN_BOX_GAUSSIAN, 1.0, weight)
+    center_weight = _shares(tf.cast(own > PLATEAU, tf.float32))
     return {
-        'heatmap': heatmap,
-        'heatmap_weight': weight,
+        'heatmap': tf.minimum(highest / PLATEAU, 1.0),
+        'heatmap_weight': tf.where(highest > PLATEAU, center_weight, weight),
         'box': tf.gather(canvas['boxes'], nearest),
-        'box_weight': tf.reduce_sum(tf.math.divide_no_nan(share, total), axis=-1)}
+        'box_weight': _shares(tf.where(own > MIN_BOX_GAUSSIAN, own, 0.0))}
+
+
+def _shares(values):
+    """Divides by the sum over the cells of each person, then sums over the people."""
+    total = tf.reduce_sum(values, axis=(0, 1), keepdims=True)
+    return tf.reduce_sum(tf.math.divide_no_nan(values, total), axis=-1)
 
 
 def _gaussians(canvas):
