@@ -69,15 +69,15 @@ class LossConfig:
         aligned_2d_only: MeTRo's scale-and-shift-aligned loss of such examples.
         full_perspective_start_step: Before it, the weak-perspective reconstruction is used.
     """
-    heatmap2d: float = 0.3
-    heatmap3d: float = 0.3
+    heatmap2d: float = 1.0
+    heatmap3d: float = 1.0
     heatmap_sigma_cells: float = 1.0
-    relative: float = 2.0
-    projection: float = 1.0
+    relative: float = 1.0
+    projection: float = 0.5
     absolute: float = 0.1
     absolute_start_step: int = 1000
-    projection_2d_only: float = 1.0
-    aligned_2d_only: float = 0.5
+    projection_2d_only: float = 0.5
+    aligned_2d_only: float = 0.25
     full_perspective_start_step: int = 500
 
 

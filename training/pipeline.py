@@ -6,7 +6,8 @@ from metro_tf import skeleton
 from training.augment import appearance, background, crop_view, occlusion
 from training.datasets import lspet, records
 
-SHUFFLE_BUFFER = 1000
+# Serialised examples of about 16 kB. Records hold several pictures of a person in a row.
+SHUFFLE_BUFFER = 5000
 
 
 def run_steps(dataset, steps, run_seed, first_example=0):
@@ -84,18 +85,14 @@ def training_dataset(config, synth_dir, lspet_dir, background_dirs, first_step=0
     """
     order_seed = config.seed + 7919 * (first_step + 1)
     batch_size = config.batch_size_3d + config.batch_size_2d
-    sources = {
-        '3d': (records.read_serialized(synth_dir), records.parse, config.batch_size_3d),
-        '2d': (lspet.make_dataset(lspet_dir, 'train'), None, config.batch_size_2d)}
-    streams = []
-    for dataset, parse, share in sources.values():
-        if share:
-            dataset = dataset.shuffle(SHUFFLE_BUFFER, seed=order_seed).repeat()
-            streams.append((dataset.map(parse, num_parallel_calls=2) if parse else dataset, share))
+    people = records.read_serialized(synth_dir).shuffle(SHUFFLE_BUFFER, seed=order_seed).repeat()
+    streams = [
+        people.map(records.parse, num_parallel_calls=2),
+        lspet.make_dataset(lspet_dir, 'train', shuffle_seed=order_seed)]
+    shares = tf.constant([config.batch_size_3d, config.batch_size_2d], tf.int64)
     choices = tf.data.Dataset.range(len(streams)).flat_map(
-        lambda i: tf.data.Dataset.from_tensors(i).repeat(
-            tf.gather(tf.constant([share for _, share in streams], tf.int64), i))).repeat()
-    mixed = tf.data.Dataset.choose_from_datasets([stream for stream, _ in streams], choices)
+        lambda i: tf.data.Dataset.from_tensors(i).repeat(shares[i])).repeat()
+    mixed = tf.data.Dataset.choose_from_datasets(streams, choices)
     steps = augmentation_steps(config, background.load_bank(background_dirs))
     mixed = run_steps(mixed, steps, config.seed, first_step * batch_size)
     return mixed.map(to_model_format).batch(batch_size, drop_remainder=True).prefetch(2)

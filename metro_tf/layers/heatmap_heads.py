@@ -29,7 +29,8 @@ class _HeatmapHead(keras.layers.Layer):
             crop_side_px, stride_px, box_size_mm, name='to_metric')
 
     def build(self, input_shape):
-        self.conv.build(input_shape)
+        if not self.conv.built:  # `logits` may have come first
+            self.conv.build(input_shape)
         super().build(input_shape)
 
     def _n_channels(self):

@@ -59,15 +59,15 @@ class CropModel(keras.Model):
         """Side of the square crop, px."""
         return self.heatmap_config.crop_side_px
 
-    def extract_features(self, image, training=False):
-        """Runs the backbone.
+    def predict_logits(self, image, training=False):
+        """Runs backbone and heads up to the heatmap logits.
 
         Args:
             image: `[batch, side, side, 3]`, RGB: floats in `[0, 1]`, or integers in `[0, 255]`.
             training: Boolean.
 
         Returns:
-            Float tensor `[batch, side / stride, side / stride, channels]`.
+            What `self.heads.logits` returns: float32 tensors `[batch, y, x, ...]`.
 
         Raises:
             ValueError: If a static size does not fit the settings.
@@ -75,20 +75,20 @@ class CropModel(keras.Model):
         side = self.heatmap_config.crop_side_px
         image = _to_unit_range(tf.convert_to_tensor(image))
         _check_square(image, side, '`image` must be [batch, crop_side_px, crop_side_px, 3]')
-        features = self._run_backbone(image, training)
+        n_examples = tf.shape(image)[0]
+        can_be_empty = not training and not image.shape[0]
+        if can_be_empty:
+            # Convolutions of an empty batch have the wrong number of channels in TF 2.15 (oneDNN).
+            n_missing = tf.cast(n_examples == 0, tf.int32)
+            image = tf.pad(image, [[0, n_missing], [0, 0], [0, 0], [0, 0]])
+        features = self.backbone(image, training=training)
         _check_square(
             features, side // self.heatmap_config.stride_px,
             f'`stride_px` ({self.heatmap_config.stride_px}) must be the stride of `backbone`')
-        return features
-
-    def _run_backbone(self, image, training):
-        if training or image.shape[0] is not None:
-            return self.backbone(image, training=training)
-        # In a graph, convolutions fused with their activation fail on empty batches (TF 2.15).
-        n_examples = tf.shape(image)[0]
-        n_missing = tf.cast(n_examples == 0, tf.int32)
-        image = tf.pad(image, [[0, n_missing], [0, 0], [0, 0], [0, 0]])
-        return self.backbone(image, training=training)[:n_examples]
+        logits = self.heads.logits(features)
+        if can_be_empty:
+            return tf.nest.map_structure(lambda tensor: tensor[:n_examples], logits)
+        return logits
 
     def get_config(self):
         return {

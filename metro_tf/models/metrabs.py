@@ -72,8 +72,7 @@ class Metrabs(crop_model.CropModel):
         if intrinsics is None:
             raise ValueError(
                 '`inputs` must contain the crop\'s intrinsics, [batch, 3, 3]. Received: image only')
-        features = self.extract_features(image, training)
-        logits2d, logits3d = self.heads.logits(features)
+        logits2d, logits3d = self.predict_logits(image, training)
         coords2d, coords3d_rel = self.heads.decode(logits2d, logits3d)
         coords3d_cam = self.reconstruction(
             coords2d, coords3d_rel, intrinsics, training=training)

@@ -62,5 +62,5 @@ class Metro(crop_model.CropModel):
             ValueError: If a static size does not fit.
         """
         image, _ = crop_model.split_inputs(inputs)
-        logits3d = self.heads.logits(self.extract_features(image, training))
+        logits3d = self.predict_logits(image, training)
         return {'logits3d': logits3d, 'coords3d_rel': self.heads.decode(logits3d)}

@@ -177,6 +177,14 @@ def test_tiny_images(shape, scale):
     assert 0.2 < crop.max() <= 1 + 1e-5
 
 
+def test_single_pixel_is_a_tent():
+    images = np.full((1, 1, 1, 3), 255, np.uint8)
+    light = sample(images, straight_view(focal=100.0, center=8.25))[0] ** 2.2
+    expected = np.zeros((SIDE, SIDE))
+    expected[8:10, 8:10] = np.outer([0.75, 0.25], [0.75, 0.25])
+    np.testing.assert_allclose(light, np.tile(expected[..., np.newaxis], 3), atol=1e-5)
+
+
 @pytest.mark.parametrize('scale', [1.0, 0.4, 0.2])
 def test_view_beside_the_image_is_black(scale):
     images = np.full((1, 21, 22, 3), 200, np.uint8)

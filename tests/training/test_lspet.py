@@ -56,6 +56,15 @@ def test_examples_have_named_joints_box_and_camera(lspet_dir):
     np.testing.assert_allclose(example['intrinsics'][0, 0], 25 / np.tan(np.radians(4)), rtol=1e-5)
 
 
+def test_shuffled_images_come_without_end_and_reproducibly(lspet_dir):
+    first, again = [
+        [example['name'].numpy() for example in
+         lspet.make_dataset(lspet_dir, 'train', shuffle_seed=3).take(20)] for _ in range(2)]
+    assert first == again
+    assert first.count(b'im00001') == first.count(b'im00004') == 10
+    assert first != sorted(first)
+
+
 def test_boxes_are_enlarged_about_their_centre():
     box = lspet.boxes_of(np.float32([[[10, 20], [30, 60], [np.nan, np.nan]]]))
     np.testing.assert_allclose(box, [[20 - 11.5, 40 - 23, 23, 46]], rtol=1e-5)

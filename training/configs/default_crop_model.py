@@ -15,7 +15,7 @@ from training.config import AugmentConfig, ModelConfig, TrainConfig
 def config():
     """Returns the settings."""
     return TrainConfig(
-        name='default_crop_model', n_steps=10000, steps_per_epoch=200,
+        name='default_crop_model', n_steps=8000, steps_per_epoch=200,
         batch_size_3d=8, batch_size_2d=8, learning_rate=1.2e-3,
         model=ModelConfig(
             backbone='compact_resnet', top_down_channels=128,

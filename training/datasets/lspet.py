@@ -86,16 +86,18 @@ def boxes_of(coords2d, enlargement=BOX_ENLARGEMENT):
     return np.concatenate([(low + high) / 2 - size / 2, size], axis=1).astype(np.float32)
 
 
-def make_dataset(lspet_dir, split, first=None):
+def make_dataset(lspet_dir, split, first=None, shuffle_seed=None):
     """Examples with the same keys as parsed records.
 
     Args:
         lspet_dir: Folder of the data set.
         split: 'train' or 'holdout'.
         first: Number of images to take from the start of the split, None for all.
+        shuffle_seed: None for the order of the numbers, once. Otherwise the images come without
+            end, each time in another order, which follows from this seed.
 
     Returns:
-        `tf.data.Dataset` of dicts, in the order of the numbers.
+        `tf.data.Dataset` of dicts.
     """
     numbers = read_split(lspet_dir, split)[:first]
     annotated = read_annotations(lspet_dir)[np.array(numbers) - 1]
@@ -110,6 +112,8 @@ def make_dataset(lspet_dir, split, first=None):
         image = tf.io.decode_jpeg(tf.io.read_file(folder + '/' + name + '.jpg'), channels=3)
         return _example(image, name, box, joints)
     dataset = tf.data.Dataset.from_tensor_slices((numbers, boxes, coords2d))
+    if shuffle_seed is not None:
+        dataset = dataset.shuffle(len(numbers), seed=shuffle_seed).repeat()
     return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
 
 
