@@ -162,7 +162,7 @@ def _touched_rectangles(lower, upper, image_size):
     Returns:
         Int32 tensors `[m, 2]`, start and stop (x, y).
     """
-    size = image_size[::-1]
+    size = tf.reverse(image_size, [0])
     last = tf.cast(size - 1, tf.float32)
     lower = tf.cast(tf.clip_by_value(lower, 0.0, last), tf.int32)
     upper = tf.cast(tf.clip_by_value(upper, 0.0, last), tf.int32)

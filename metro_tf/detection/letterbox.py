@@ -71,7 +71,8 @@ def letterbox(images, side_px, multiple_px=32):
     padding = tf.stack([before, missing - before], axis=1)
     padding = tf.pad(padding, [[1, 1], [0, 0]])
     scale = tf.cast(content_size, tf.float32) / tf.cast(image_size, tf.float32)
-    transform = LetterboxTransform(scale[::-1], tf.cast(before[::-1], tf.float32))
+    transform = LetterboxTransform(
+        tf.reverse(scale, [0]), tf.cast(tf.reverse(before, [0]), tf.float32))
     return tf.pad(resized, padding, constant_values=PADDING_VALUE), transform
 
 

@@ -86,6 +86,6 @@ def _undo_flips(boxes, image_size):
     is_flipped = tf.constant([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])[:tf.shape(boxes)[0]]
     is_flipped = is_flipped[:, tf.newaxis, tf.newaxis]
     corner, size = boxes[..., :2], boxes[..., 2:]
-    flipped_corner = last_row_column[::-1] - corner - size
+    flipped_corner = tf.reverse(last_row_column, [0]) - corner - size
     corner = is_flipped * flipped_corner + (1 - is_flipped) * corner
     return tf.concat([corner, size], axis=-1)
