@@ -5,13 +5,13 @@ import inspect
 import math
 import resource
 
-from metro_tf import estimator as estimator_lib
-from metro_tf import skeleton
-from metro_tf.geometry import camera
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from metro_tf import estimator as estimator_lib
+from metro_tf import skeleton
+from metro_tf.geometry import camera
 from tests import fakes
 
 INTRINSICS = np.array([[500, 0, 320], [0, 500, 240], [0, 0, 1]], np.float32)

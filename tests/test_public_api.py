@@ -6,9 +6,10 @@ import pathlib
 import subprocess
 import sys
 
+import pytest
+
 import metro_tf
 from metro_tf import version
-import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
 PUBLIC_NAMES = [

@@ -3,10 +3,11 @@
 import collections
 
 import keras
-from metro_tf.export import freeze
 import numpy as np
 import pytest
 import tensorflow as tf
+
+from metro_tf.export import freeze
 
 SPEC = [tf.TensorSpec([None, 16, 16, 3], tf.float32)]
 

@@ -6,16 +6,15 @@ import pathlib
 import subprocess
 import sys
 
-import metro_tf
-from metro_tf import crop_network
-from metro_tf import estimator as estimator_lib
-from metro_tf.export import saved_model
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests import fakes
-from tests import test_estimator
+import metro_tf
+from metro_tf import crop_network
+from metro_tf import estimator as estimator_lib
+from metro_tf.export import saved_model
+from tests import fakes, test_estimator
 
 IMAGE = np.random.default_rng(0).integers(0, 255, [120, 160, 3]).astype(np.uint8)
 DETECTIONS = [[(10, 10, 40, 80, 0.9), (90, 20, 40, 80, 0.7)], [(50, 10, 40, 80, 0.8)]]

@@ -1,10 +1,11 @@
 """Slimmed SavedModels compute the same with fewer nodes."""
 
-from metro_tf.export import slimming
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
+
+from metro_tf.export import slimming
 
 
 class Example(tf.Module):
