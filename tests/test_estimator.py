@@ -174,7 +174,7 @@ def test_batched_and_single_detection_agree(estimator):
 
 
 def test_filtered_people_come_by_score_with_the_index_of_their_detection(estimator):
-    people = estimator.detect_poses_batched(images_of(0, 0, 0))
+    people = estimator.detect_poses_batched(np.stack([BLACK] * 3))
     # The surer one of the two detections of one person stays.
     assert people['detection_indices'].to_list() == [[2, 1], [], [0]]
     np.testing.assert_allclose(people['boxes'][0, :, 4], [0.9, 0.5])

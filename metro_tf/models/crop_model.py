@@ -7,6 +7,8 @@ import tensorflow as tf
 
 from metro_tf import config as config_lib
 from metro_tf import skeleton
+# Registers the layers of our backbones, so that any program can load a saved model.
+from metro_tf.backbones import builder  # noqa: F401
 
 
 class CropModel(keras.Model):

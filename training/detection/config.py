@@ -87,7 +87,7 @@ class DetectorTrainConfig:
     weight_decay: float = 0.02
     clip_norm: float = 10.0
     box_loss: float = 2.0
-    max_false_boxes: float = 0.15
+    max_false_boxes: float = 0.25
     steps_per_epoch: int = 200
     seed: int = 1
 
