@@ -1,8 +1,7 @@
 """A small plain residual trunk for detection, quicker on CPUs than depthwise-separable ones.
 
 Dense 3x3 convolutions with ReLU (residual blocks of He et al., CVPR 2016) and a top-down path
-(Lin et al., CVPR 2017). At 256x192 px it takes half the time of MobileNetV3-small with the same
-path, forwards and when training.
+(Lin et al., CVPR 2017).
 """
 
 import keras

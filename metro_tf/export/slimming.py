@@ -19,6 +19,8 @@ _PURE = {
     'Mean', 'Minimum', 'Mul', 'Neg', 'NotEqual', 'OnesLike', 'Pack', 'Prod', 'Range', 'RealDiv',
     'Reciprocal', 'Reshape', 'Rsqrt', 'SelectV2', 'Shape', 'Sin', 'Size', 'Sqrt', 'Square',
     'Squeeze', 'StridedSlice', 'Sub', 'Sum', 'Tan', 'Tile', 'Transpose', 'Unpack', 'ZerosLike'}
+_ACCELERATED = {'AvgPool', 'Conv2D', 'DepthwiseConv2dNative', 'MaxPool'}
+_CONTROL_FLOW = {'Case', 'If', 'StatelessCase', 'StatelessIf', 'StatelessWhile', 'While'}
 _LOWERING = '_lower_using_switch_merge'
 # Attributes without influence on results; they differ between equal nodes.
 _NOTES = ('_output_shapes', '_has_manual_control_dependencies', '_construction_context')
@@ -38,6 +40,7 @@ def slim(folder):
             _merge_nodes(function)
         public = set(meta_graph.object_graph_def.concrete_functions)
         _merge_functions(meta_graph.graph_def, public)
+        _keep_calls(library)
     path.write_bytes(saved_model.SerializeToString(deterministic=True))
 
 
@@ -47,8 +50,6 @@ def _merge_nodes(function):
     for node in _in_order(function):
         for note in _NOTES:
             node.attr.pop(note, None)
-        if _LOWERING in node.attr:
-            node.attr[_LOWERING].b = False
         for i, source in enumerate(node.input):
             node.input[i] = _renamed(source, new_names)
         key = _content(node)
@@ -130,6 +131,29 @@ def _merge_functions(graph_def, public):
                      for function in functions]
         del graph_def.library.function[:]
         graph_def.library.function.extend(functions)
+
+
+def _keep_calls(library):
+    """Marks conditionals and loops to stay calls, except for inner ones around accelerated work.
+
+    The outermost ones can stay: a branch is then prepared like a graph of its own.
+    """
+    functions = {function.signature.name: function for function in library.function}
+
+    def branches(node):
+        return [value.func.name for value in node.attr.values() if value.func.name]
+
+    def is_accelerated(node):
+        return node.op in _ACCELERATED or node.op in _CONTROL_FLOW and any(
+            is_accelerated(inner) for name in branches(node) for inner in functions[name].node_def)
+
+    inner_names = {
+        name for function in functions.values() for node in function.node_def
+        if node.op in _CONTROL_FLOW for name in branches(node)}
+    for name, function in functions.items():
+        for node in function.node_def:
+            if _LOWERING in node.attr:
+                node.attr[_LOWERING].b = name in inner_names and is_accelerated(node)
 
 
 def _rename_functions(node, new_names):
