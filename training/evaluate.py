@@ -15,11 +15,10 @@ import json
 import os
 import pathlib
 
-import keras
 import tensorflow as tf
 import tqdm
 
-from metro_tf import metrics, skeleton
+from metro_tf import metrics, models, skeleton
 from metro_tf.geometry import camera
 from training import pipeline, run
 from training.augment import background
@@ -75,7 +74,7 @@ def main():
     parser.add_argument('--out', help='JSON file for the scores')
     args = parser.parse_args()
     config = run.load_config(args.config, TrainConfig)
-    crop_model = keras.models.load_model(args.crop_model, compile=False)
+    crop_model = models.load_crop_model(args.crop_model)
     bank = background.load_bank(args.background_dir)
     sources = {}
     if args.lspet_dir:

@@ -14,11 +14,10 @@ import dataclasses
 import json
 import pathlib
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from metro_tf import export
+from metro_tf import export, models
 from metro_tf.detection import PersonDetector
 from metro_tf.estimator import PoseEstimator
 from training import run
@@ -75,7 +74,7 @@ def export_model(crop_model_path, detector_path, synth_dir, out, details, overwr
         overwrite: Whether to replace an existing folder.
     """
     out = pathlib.Path(out)
-    crop_model = keras.models.load_model(crop_model_path, compile=False)
+    crop_model = models.load_crop_model(crop_model_path)
     bone_lengths = mean_bone_lengths(*read_poses(synth_dir), crop_model.joint_edges)
     detector = PersonDetector.load(detector_path) if detector_path else None
     estimator = PoseEstimator(crop_model, detector, mean_bone_lengths_mm=bone_lengths)

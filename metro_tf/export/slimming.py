@@ -134,26 +134,18 @@ def _merge_functions(graph_def, public):
 
 
 def _keep_calls(library):
-    """Marks conditionals and loops to stay calls, except for inner ones around accelerated work.
-
-    The outermost ones can stay: a branch is then prepared like a graph of its own.
-    """
+    """Marks conditionals and loops to stay calls unless they hold accelerated operations."""
     functions = {function.signature.name: function for function in library.function}
 
-    def branches(node):
-        return [value.func.name for value in node.attr.values() if value.func.name]
-
     def is_accelerated(node):
+        branches = [value.func.name for value in node.attr.values() if value.func.name]
         return node.op in _ACCELERATED or node.op in _CONTROL_FLOW and any(
-            is_accelerated(inner) for name in branches(node) for inner in functions[name].node_def)
+            is_accelerated(inner) for name in branches for inner in functions[name].node_def)
 
-    inner_names = {
-        name for function in functions.values() for node in function.node_def
-        if node.op in _CONTROL_FLOW for name in branches(node)}
-    for name, function in functions.items():
+    for function in functions.values():
         for node in function.node_def:
             if _LOWERING in node.attr:
-                node.attr[_LOWERING].b = name in inner_names and is_accelerated(node)
+                node.attr[_LOWERING].b = is_accelerated(node)
 
 
 def _rename_functions(node, new_names):

@@ -1,6 +1,23 @@
 """Crop models: an image crop and its intrinsics in, joints in millimetres out."""
 
+import keras
+
 from metro_tf.models.metrabs import Metrabs
 from metro_tf.models.metro import Metro
 
-__all__ = ['Metrabs', 'Metro']
+__all__ = ['Metrabs', 'Metro', 'load_crop_model']
+
+
+def load_crop_model(path):
+    """Loads a crop model from a `.keras` file, with all layers of ours that it needs.
+
+    Args:
+        path: Path of the file.
+
+    Returns:
+        `Metrabs` or `Metro`, not compiled.
+
+    Raises:
+        ValueError: If there is no such file or it cannot be loaded.
+    """
+    return keras.models.load_model(str(path), compile=False)
