@@ -35,6 +35,9 @@ def save(
     `per_skeleton_indices`; `crop_model` with `predict_multi`, `input_resolution`, `joint_names`
     and `joint_edges`; and `metadata`, a JSON string. All attributes are tensors or dicts of them.
 
+    Without Python code of ours, TensorFlow alone checks types: it refuses float tensors as images,
+    but turns float arrays of NumPy into uint8 silently, so make sure of the type.
+
     For serving there are two signatures with dense arguments and results, padded with zeros after
     the `n_people` first of each image: `serving_default` (images) and `estimate_poses` (images,
     boxes, n_boxes).
