@@ -55,3 +55,19 @@ def one_of(value, choices, name):
         raise ValueError(
             f'`{name}` must be one of {sorted(choices)}. Received: {name}={value!r}')
     return value
+
+
+def joint_index(index, n_joints, name):
+    """Checks the index of a joint; negative ones count from the end.
+
+    Args:
+        index: Int.
+        n_joints: Int, or None if not known statically.
+        name: The argument's name for the error message.
+
+    Raises:
+        ValueError: If it is out of range.
+    """
+    if n_joints is not None and not -n_joints <= index < n_joints:
+        raise ValueError(
+            f'`{name}` must be an index into {n_joints} joints. Received: {name}={index}')

@@ -22,12 +22,14 @@ class PoseTrainer(keras.Model):
     """
 
     def __init__(self, crop_model, loss_config, **kwargs):
-        super().__init__(**kwargs)
+        # No casting of inputs: intrinsics would lose digits in mixed precision.
+        super().__init__(autocast=False, **kwargs)
         self.crop_model = crop_model
         self.loss_config = loss_config
         self.heatmap = crop_model.heatmap_config
         self.meters_per_px = (
             self.heatmap.box_size_mm / self.heatmap.crop_side_px / losses.MM_PER_M)
+        self.fov = losses.FieldOfView(self.heatmap.crop_side_px, self.heatmap.stride_px)
         self.trackers = {
             name: keras.metrics.Mean(name=name) for name in (
                 'heatmap2d', 'heatmap3d', 'relative', 'projection', 'absolute',
@@ -112,19 +114,17 @@ class PoseTrainer(keras.Model):
 
     def _pose_terms(self, y, y_pred, poses, intrinsics):
         mask3d, mask2d = self._masks(y)
-        side, stride = self.heatmap.crop_side_px, self.heatmap.stride_px
-        projected = camera.project(poses, intrinsics)
-        is_visible = (
-            camera.is_within_fov(projected, side, stride) & (poses[..., 2] > 1.0)
-            & camera.is_within_fov(y['coords2d'], side, stride, border_factor=-20.0))
-        is_far = y['coords3d_cam'][..., 2] > 300.0
+        # Published without the limit on predicted depth, which guards against joints behind the
+        # camera.
+        is_in_front = poses[..., 2] > 1.0
         return {
             'relative': losses.root_relative_loss(y['coords3d_cam'], poses, mask3d),
-            'projection': losses.image_loss(
-                y['coords2d'], projected, mask3d & is_visible & is_far, self.meters_per_px),
+            'projection': losses.projection_loss(
+                y['coords3d_cam'], poses, intrinsics, mask3d, self.meters_per_px, fov=self.fov),
             'absolute': losses.absolute_loss(y['coords3d_cam'], poses, mask3d),
-            'projection_2d_only': losses.image_loss(
-                y['coords2d'], projected, mask2d & is_visible, self.meters_per_px),
+            'projection_2d_only': losses.weak_projection_loss(
+                y['coords2d'], camera.project(poses, intrinsics), mask2d & is_in_front,
+                self.meters_per_px, fov=self.fov),
             'aligned_2d_only': losses.aligned_image_loss(
                 y['coords2d'], y_pred['coords3d_rel'][..., :2], mask2d, self.meters_per_px)}
 

@@ -1,0 +1,28 @@
+"""Loss terms of metric-scale pose estimation, as functions of tensors.
+
+Joint arrays are `[batch, joints, coords]`, masks boolean `[batch, joints]`. Labels of masked joints
+may be anything, NaN included. Losses on 3D coordinates take mm and return metres; those on image
+coordinates take px and return metres by way of `meters_per_px`. Where nothing is selected, a loss
+is 0 with zero gradient.
+
+Every loss takes a `reduction`: 'joints' is the mean over all selected joints of the batch, as
+published, in which examples with more of them count more; 'examples' is the mean over examples of
+the means over their selected joints, without the examples that have none.
+
+R23 and R20 in the descriptions are the published MeTRAbs code of 2023 and its first release of
+2020 (Sarandi et al., T-BIOM 2021); MeTRo is that of FG 2020.
+"""
+
+from metro_tf.losses.heads import (
+    head_loss, heatmap_cross_entropy, pose25d_loss, volume_cross_entropy, weak_head_loss)
+from metro_tf.losses.image import (
+    FieldOfView, aligned_image_loss, image_loss, projection_loss, weak_projection_loss)
+from metro_tf.losses.label_joints import group_means, lower_hips, matching_joints
+from metro_tf.losses.pose import MM_PER_M, absolute_loss, centered, root_relative_loss
+from metro_tf.losses.selection import REDUCTIONS
+
+__all__ = [
+    'MM_PER_M', 'REDUCTIONS', 'FieldOfView', 'absolute_loss', 'aligned_image_loss', 'centered',
+    'group_means', 'head_loss', 'heatmap_cross_entropy', 'image_loss', 'lower_hips',
+    'matching_joints', 'pose25d_loss', 'projection_loss', 'root_relative_loss',
+    'volume_cross_entropy', 'weak_head_loss', 'weak_projection_loss']
