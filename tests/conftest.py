@@ -11,3 +11,10 @@ import pytest  # noqa: E402
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture
+def dtype_policy():
+    """Function that sets the global dtype policy until the end of the test."""
+    yield keras.mixed_precision.set_global_policy
+    keras.mixed_precision.set_global_policy('float32')

@@ -8,7 +8,8 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 BASE = ['config', 'skeleton', 'checks', 'version']
 GEOMETRY = ['geometry.' + name for name in (
-    'masked', 'boxes', 'rotation', 'distortion', 'camera', 'alignment', 'reconstruction')]
+    'masked', 'boxes', 'rotation', 'distortion', 'camera', 'alignment', 'reconstruction',
+    'root_depth')]
 
 # In the order of the data: module or folder (of metro_tf) to what it may import besides itself.
 LIBRARY = {
@@ -35,7 +36,8 @@ LIBRARY['__init__'] = list(LIBRARY)
 TRAINING = {
     'config': [], 'datasets': [], 'synthetic': ['datasets'], 'augment': [],
     'pipeline': ['config', 'datasets', 'augment'], 'trainer': [], 'schedules': [],
-    'callbacks': [], 'run': ['callbacks'], 'detection': ['datasets', 'augment', 'schedules'],
+    'callbacks': [], 'run': ['callbacks'],
+    'detection': ['config', 'datasets', 'augment', 'schedules'],
     'configs': ['config', 'detection.config']}
 
 

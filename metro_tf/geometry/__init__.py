@@ -27,7 +27,9 @@ Every function takes leading batch axes, works with unknown sizes inside `tf.fun
 core TensorFlow operations and keeps the float type of its first argument.
 """
 
-from metro_tf.geometry import alignment, boxes, camera, distortion, masked, reconstruction, rotation
+from metro_tf.geometry import (
+    alignment, boxes, camera, distortion, masked, reconstruction, root_depth, rotation)
 
 __all__ = [
-    'alignment', 'boxes', 'camera', 'distortion', 'masked', 'reconstruction', 'rotation']
+    'alignment', 'boxes', 'camera', 'distortion', 'masked', 'reconstruction', 'root_depth',
+    'rotation']

@@ -8,6 +8,8 @@ The metric volume is a box that the crop fills in x and y: 2200 mm by default, s
 137.5 and 2062.5 mm there, while the depth planes span the whole box, 0 to 2200 mm. The origin of
 the metric coordinates is arbitrary (a corner of the box); only differences are meaningful.
 
+2.5D coordinates are the pixels in x and y and the millimetres of the metric volume in z.
+
 Source: MeTRAbs, centred striding.
 """
 
@@ -90,6 +92,23 @@ def metric_to_heatmap(coords3d, crop_side_px, stride_px, box_size_mm):
     return tf.concat([xy, coords3d[..., 2:] / box_size_mm], axis=-1)
 
 
+def heatmap_to_25d(coords, crop_side_px, stride_px, box_size_mm):
+    """Converts grid fractions to crop pixels and depths in the metric box.
+
+    Args:
+        coords: Float tensor `[..., 3]`, (x, y, z) in `[0, 1]`.
+        crop_side_px: Side of the square crop.
+        stride_px: Distance of neighbouring cells.
+        box_size_mm: Side of the metric box.
+
+    Returns:
+        Float tensor `[..., 3]`: x and y in px, z in mm from the front of the box.
+    """
+    coords = checks.last_axes(coords, (3,), 'coords')
+    xy = heatmap_to_image(coords, crop_side_px, stride_px)
+    return tf.concat([xy, coords[..., 2:] * box_size_mm], axis=-1)
+
+
 def _last_cell_px(crop_side_px, stride_px):
     """Distance from the first to the last cell."""
     return (crop_side_px - 1) - (crop_side_px - 1) % stride_px
@@ -155,6 +174,42 @@ class HeatmapToMetric(keras.layers.Layer):
 
     def call(self, coords):
         return heatmap_to_metric(coords, self.crop_side_px, self.stride_px, self.box_size_mm)
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(), 'crop_side_px': self.crop_side_px,
+            'stride_px': self.stride_px, 'box_size_mm': self.box_size_mm}
+
+
+@keras.utils.register_keras_serializable(package='metro_tf')
+class HeatmapTo25D(keras.layers.Layer):
+    """`heatmap_to_25d` as a layer. Float32 under any dtype policy.
+
+    Args:
+        crop_side_px: Side of the square crop.
+        stride_px: Distance of neighbouring cells.
+        box_size_mm: Side of the metric box.
+        **kwargs: Base layer arguments.
+
+    Call arguments:
+        coords: Float tensor `[..., 3]`, (x, y, z) in `[0, 1]`.
+
+    Returns:
+        Float tensor `[..., 3]`: x and y in px, z in mm from the front of the box.
+    """
+
+    def __init__(self, crop_side_px, stride_px, box_size_mm=2200.0, **kwargs):
+        kwargs.setdefault('dtype', 'float32')
+        super().__init__(**kwargs)
+        self.crop_side_px = checks.positive(crop_side_px, 'crop_side_px')
+        self.stride_px = checks.positive(stride_px, 'stride_px')
+        self.box_size_mm = checks.positive(box_size_mm, 'box_size_mm')
+
+    def call(self, coords):
+        return heatmap_to_25d(coords, self.crop_side_px, self.stride_px, self.box_size_mm)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

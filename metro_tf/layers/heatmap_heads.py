@@ -8,7 +8,7 @@ from metro_tf.layers import heatmap_coords, soft_argmax
 
 
 class _HeatmapHead(keras.layers.Layer):
-    """What both heads share: the settings, the convolution and the metric decoding.
+    """What all heads share: the settings and the convolution. Subclasses decode.
 
     The convolution follows the dtype policy; from the logits on everything is float32.
     """
@@ -25,8 +25,6 @@ class _HeatmapHead(keras.layers.Layer):
         self.conv = keras.layers.Conv2D(
             self._n_channels(), 1, name='conv', dtype=kwargs.get('dtype'))
         self.soft_argmax3d = soft_argmax.SoftArgmax((2, 1, 3), name='soft_argmax3d')
-        self.to_metric = heatmap_coords.HeatmapToMetric(
-            crop_side_px, stride_px, box_size_mm, name='to_metric')
 
     def build(self, input_shape):
         if not self.conv.built:  # `logits` may have come first
@@ -46,9 +44,6 @@ class _HeatmapHead(keras.layers.Layer):
         sizes = [dynamic[i] if size is None else size for i, size in enumerate(static)]
         return tf.reshape(logits, [*sizes, self.n_depth_cells, self.n_joints])
 
-    def _decode3d(self, logits3d):
-        return self.to_metric(self.soft_argmax3d(logits3d))
-
     def get_config(self):
         return {
             **super().get_config(), 'n_joints': self.n_joints, 'crop_side_px': self.crop_side_px,
@@ -56,8 +51,28 @@ class _HeatmapHead(keras.layers.Layer):
             'box_size_mm': self.box_size_mm}
 
 
+class _VolumeHead(_HeatmapHead):
+    """A head of one volume per joint and nothing else. Subclasses define `decode`."""
+
+    def _n_channels(self):
+        return self.n_depth_cells * self.n_joints
+
+    def call(self, features):
+        return self.decode(self.logits(features))
+
+    def logits(self, features):
+        """Features to float32 logits `[batch, y, x, depth, joints]`."""
+        return self._split_depth(self._conv_logits(features))
+
+    def decode(self, logits3d):
+        raise NotImplementedError
+
+    def compute_output_shape(self, input_shape):
+        return input_shape[0], self.n_joints, 3
+
+
 @keras.utils.register_keras_serializable(package='metro_tf')
-class MetricHeatmapHead(_HeatmapHead):
+class MetricHeatmapHead(_VolumeHead):
     """The MeTRo head: features to metric coordinates through a volumetric heatmap.
 
     Channel `d * n_joints + j` of the convolution is the logit of joint j in depth plane d.
@@ -79,22 +94,54 @@ class MetricHeatmapHead(_HeatmapHead):
         Float32 tensor `[batch, n_joints, 3]`, mm, with an arbitrary origin (a corner of the box).
     """
 
-    def _n_channels(self):
-        return self.n_depth_cells * self.n_joints
-
-    def call(self, features):
-        return self.decode(self.logits(features))
-
-    def logits(self, features):
-        """Features to float32 logits `[batch, y, x, depth, joints]`."""
-        return self._split_depth(self._conv_logits(features))
+    def __init__(
+            self, n_joints, crop_side_px=256, stride_px=32, n_depth_cells=8, box_size_mm=2200.0,
+            **kwargs):
+        super().__init__(
+            n_joints, crop_side_px, stride_px, n_depth_cells, box_size_mm, **kwargs)
+        self.to_metric = heatmap_coords.HeatmapToMetric(
+            crop_side_px, stride_px, box_size_mm, name='to_metric')
 
     def decode(self, logits3d):
         """Logits `[batch, y, x, depth, joints]` to coordinates `[batch, joints, 3]` in mm."""
-        return self._decode3d(logits3d)
+        return self.to_metric(self.soft_argmax3d(logits3d))
 
-    def compute_output_shape(self, input_shape):
-        return input_shape[0], self.n_joints, 3
+
+@keras.utils.register_keras_serializable(package='metro_tf')
+class Heatmap25DHead(_VolumeHead):
+    """The 2.5D head: features to pixels and relative depths through a volumetric heatmap.
+
+    Channel `d * n_joints + j` of the convolution is the logit of joint j in depth plane d.
+
+    Source: the 2.5D baseline of Sarandi et al., FG 2020.
+
+    Args:
+        n_joints: Number of joints.
+        crop_side_px: Side of the square crop that the features come from.
+        stride_px: Stride of the features.
+        n_depth_cells: Number of heatmap planes along the viewing direction.
+        box_size_mm: Extent in depth that the volume stands for.
+        **kwargs: Base layer arguments.
+
+    Call arguments:
+        features: Float tensor `[batch, y, x, channels]`.
+
+    Returns:
+        Float32 tensor `[batch, n_joints, 3]`: x and y in px of the crop, and depth in mm with an
+        arbitrary origin (the front of the box).
+    """
+
+    def __init__(
+            self, n_joints, crop_side_px=256, stride_px=32, n_depth_cells=8, box_size_mm=2200.0,
+            **kwargs):
+        super().__init__(
+            n_joints, crop_side_px, stride_px, n_depth_cells, box_size_mm, **kwargs)
+        self.to_25d = heatmap_coords.HeatmapTo25D(
+            crop_side_px, stride_px, box_size_mm, name='to_25d')
+
+    def decode(self, logits3d):
+        """Logits `[batch, y, x, depth, joints]` to `[batch, joints, 3]` in px, px and mm."""
+        return self.to_25d(self.soft_argmax3d(logits3d))
 
 
 @keras.utils.register_keras_serializable(package='metro_tf')
@@ -129,6 +176,8 @@ class MetrabsHeads(_HeatmapHead):
             n_joints, crop_side_px, stride_px, n_depth_cells, box_size_mm, **kwargs)
         self.soft_argmax2d = soft_argmax.SoftArgmax((2, 1), name='soft_argmax2d')
         self.to_image = heatmap_coords.HeatmapToImage(crop_side_px, stride_px, name='to_image')
+        self.to_metric = heatmap_coords.HeatmapToMetric(
+            crop_side_px, stride_px, box_size_mm, name='to_metric')
 
     def _n_channels(self):
         return (1 + self.n_depth_cells) * self.n_joints
@@ -143,7 +192,8 @@ class MetrabsHeads(_HeatmapHead):
 
     def decode(self, logits2d, logits3d):
         """Logits to coords2d `[batch, joints, 2]` in px and coords3d_rel `[..., 3]` in mm."""
-        return self.to_image(self.soft_argmax2d(logits2d)), self._decode3d(logits3d)
+        coords3d_rel = self.to_metric(self.soft_argmax3d(logits3d))
+        return self.to_image(self.soft_argmax2d(logits2d)), coords3d_rel
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.n_joints, 2), (input_shape[0], self.n_joints, 3)

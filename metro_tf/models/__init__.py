@@ -4,8 +4,9 @@ import keras
 
 from metro_tf.models.metrabs import Metrabs
 from metro_tf.models.metro import Metro
+from metro_tf.models.pose25d import Pose25D
 
-__all__ = ['Metrabs', 'Metro', 'load_crop_model']
+__all__ = ['Metrabs', 'Metro', 'Pose25D', 'load_crop_model']
 
 
 def load_crop_model(path):
@@ -15,7 +16,7 @@ def load_crop_model(path):
         path: Path of the file.
 
     Returns:
-        `Metrabs` or `Metro`, not compiled.
+        `Metrabs`, `Metro` or `Pose25D`, not compiled.
 
     Raises:
         ValueError: If there is no such file or it cannot be loaded.

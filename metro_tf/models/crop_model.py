@@ -30,7 +30,8 @@ class CropModel(keras.Model):
     def __init__(
             self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
             box_size_mm=2200.0, **kwargs):
-        super().__init__(**kwargs)
+        # Under a half-precision policy Keras would round intrinsics and depths, too.
+        super().__init__(autocast=False, **kwargs)
         self.heatmap_config = config_lib.HeatmapConfig(
             crop_side_px, stride_px, n_depth_cells, box_size_mm)
         self.skeleton = skeleton.Skeleton(

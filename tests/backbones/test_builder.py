@@ -99,13 +99,9 @@ def assert_equal_weights(actual, expected):
         np.testing.assert_array_equal(weight, wanted)
 
 
-def test_float16_policy():
-    before = keras.backend.floatx()
-    keras.mixed_precision.set_global_policy('mixed_float16')
-    try:
-        backbone = builder.build_backbone('mobilenet_v3_small')
-    finally:
-        keras.mixed_precision.set_global_policy(before)
+def test_float16_policy(dtype_policy):
+    dtype_policy('mixed_float16')
+    backbone = builder.build_backbone('mobilenet_v3_small')
     features = backbone(random_images())
     assert features.dtype == tf.float16
     assert np.all(np.isfinite(features))

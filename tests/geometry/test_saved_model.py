@@ -3,7 +3,10 @@
 import numpy as np
 import tensorflow as tf
 
-from metro_tf.geometry import alignment, boxes, camera, distortion, masked, reconstruction, rotation
+from metro_tf.geometry import (
+    alignment, boxes, camera, distortion, masked, reconstruction, root_depth, rotation)
+
+BONES = [(0, 1), (2, 3), (4, 9)]
 
 
 class Chain(tf.Module):
@@ -27,9 +30,15 @@ class Chain(tf.Module):
         matrix = rotation.look_at(
             camera.back_project(center, tf.ones_like(center[..., 0]))[:, 0],
             tf.constant([0.0, -1, 0]))
+        coords25d = tf.concat([coords2d, coords3d[..., 2:]], axis=-1)
+        bones = tf.gather(coords3d, BONES, axis=1)
+        depth = root_depth.from_bone_lengths(
+            coords25d, intrinsics, BONES, tf.norm(bones[:, :, 0] - bones[:, :, 1], axis=-1),
+            is_in_fov)
         aligned = alignment.procrustes(rotation.rotate(absolute, matrix), coords3d, is_in_fov)
         return {
             'world': camera.camera_to_world(aligned, extrinsics),
+            'from_25d': root_depth.to_camera_frame(coords25d, intrinsics, depth),
             'mean': masked.mean(absolute, is_in_fov[..., tf.newaxis], axis=1),
             'iou': boxes.iou_matrix(box, boxes.clip(box, image_size))}
 
@@ -43,7 +52,8 @@ def test_reloaded_functions_agree_with_eager_ones(tmp_path):
     expected = chain.run.python_function(*inputs)
     tf.saved_model.save(chain, str(tmp_path))
     actual = tf.saved_model.load(str(tmp_path)).run(*inputs)
-    for name in ('world', 'mean', 'iou'):
+    for name in ('world', 'from_25d', 'mean', 'iou'):
         np.testing.assert_allclose(actual[name], expected[name], rtol=1e-4, atol=0.01)
     # Exact 2D points: reconstruction and alignment come back to where they started.
     np.testing.assert_allclose(actual['world'], coords3d, atol=2)
+    np.testing.assert_allclose(actual['from_25d'], coords3d, atol=2)

@@ -31,6 +31,13 @@ def test_axes_are_not_swapped():
         heatmap_coords.heatmap_to_metric(coords, 256, 32, 2200), [137.5, 2062.5, 550], atol=1e-3)
 
 
+def test_25d_is_in_pixels_and_millimetres():
+    coords = [[0.0, 0.0, 0.0], [1.0, 1.0, 1.0], [0.5, 0.25, 0.75]]
+    np.testing.assert_allclose(
+        heatmap_coords.heatmap_to_25d(coords, 256, 32, 2200),
+        [[16, 16, 0], [240, 240, 2200], [128, 72, 1650]], atol=1e-3)
+
+
 @pytest.mark.parametrize('side, stride', [(256, 32), (160, 8), (100, 16)])
 @pytest.mark.parametrize('in_graph', [False, True])
 def test_inverses(side, stride, in_graph):
@@ -55,6 +62,11 @@ def test_layers():
     helpers.check_layer(heatmap_coords.HeatmapToImage, settings, coords)
     helpers.check_layer(
         heatmap_coords.HeatmapToMetric, {**settings, 'box_size_mm': 2000.0}, coords)
+    helpers.check_layer(
+        heatmap_coords.HeatmapTo25D, {**settings, 'box_size_mm': 2000.0}, coords)
+    np.testing.assert_allclose(
+        heatmap_coords.HeatmapTo25D(**settings, box_size_mm=2000.0)(coords),
+        heatmap_coords.heatmap_to_25d(coords, 160, 8, 2000.0))
     np.testing.assert_allclose(
         heatmap_coords.HeatmapToImage(**settings)(coords),
         heatmap_coords.heatmap_to_image(coords, 160, 8))
@@ -69,11 +81,15 @@ def test_layers_stay_in_float32(dtype_policy):
     np.testing.assert_allclose(pixels, [[2047.541, 2047.5]], atol=1e-2)
     metric = heatmap_coords.HeatmapToMetric(256, 32)(np.float32([[0.5, 0.5, 0.50001]]))
     np.testing.assert_allclose(metric[0, 2], 1100.022, atol=1e-3)
+    coords25d = heatmap_coords.HeatmapTo25D(4096, 1)(np.float32([[0.50001, 0.5, 0.50001]]))
+    np.testing.assert_allclose(coords25d, [[2047.541, 2047.5, 1100.022]], atol=1e-2)
 
 
 def test_refusals():
     with pytest.raises(ValueError, match=r'`coords` must have a shape that ends in \(3\)'):
         heatmap_coords.heatmap_to_metric([[0.5, 0.5]], 256, 32, 2200)
+    with pytest.raises(ValueError, match=r'`coords` must have a shape that ends in \(3\)'):
+        heatmap_coords.heatmap_to_25d([[0.5, 0.5]], 256, 32, 2200)
     with pytest.raises(ValueError, match=r'`coords2d` must have a shape that ends in \(2\)'):
         heatmap_coords.image_to_heatmap([[0.5, 0.5, 1.]], 256, 32)
     with pytest.raises(ValueError, match='`crop_side_px - stride_px` must be a positive'):
@@ -82,3 +98,5 @@ def test_refusals():
         heatmap_coords.HeatmapToImage(256, 0)
     with pytest.raises(ValueError, match='`box_size_mm` must be a positive'):
         heatmap_coords.HeatmapToMetric(256, 32, box_size_mm=-1)
+    with pytest.raises(ValueError, match='`box_size_mm` must be a positive'):
+        heatmap_coords.HeatmapTo25D(256, 32, box_size_mm=-1)

@@ -8,7 +8,8 @@ from tests import helpers
 
 SETTINGS = {
     'n_joints': 3, 'crop_side_px': 64, 'stride_px': 16, 'n_depth_cells': 5, 'box_size_mm': 1000.0}
-HEADS = [heatmap_heads.MetricHeatmapHead, heatmap_heads.MetrabsHeads]
+VOLUME_HEADS = [heatmap_heads.MetricHeatmapHead, heatmap_heads.Heatmap25DHead]
+HEADS = [*VOLUME_HEADS, heatmap_heads.MetrabsHeads]
 
 
 def random_features(seed=0):
@@ -30,9 +31,10 @@ def test_layer(head_cls):
     helpers.check_layer(head_cls, SETTINGS, random_features(), atol=1e-3)
 
 
-def test_depth_is_the_slow_channel_index():
+@pytest.mark.parametrize('head_cls', VOLUME_HEADS)
+def test_depth_is_the_slow_channel_index(head_cls):
     features = np.ones((1, 2, 2, 1), np.float32)
-    logits3d = head_with_numbered_channels(heatmap_heads.MetricHeatmapHead).logits(features)
+    logits3d = head_with_numbered_channels(head_cls).logits(features)
     assert logits3d.shape == (1, 2, 2, 5, 3)
     np.testing.assert_allclose(logits3d[0, 1, 0], np.arange(15).reshape(5, 3))
 
@@ -55,6 +57,8 @@ def test_decoding_of_peaks_by_hand():
     np.testing.assert_allclose(coords3d, np.tile([625, 125, 1000], (1, 3, 1)), atol=0.01)
     metric = heatmap_heads.MetricHeatmapHead(**SETTINGS).decode(logits3d)
     np.testing.assert_allclose(metric, coords3d)
+    coords25d = heatmap_heads.Heatmap25DHead(**SETTINGS).decode(logits3d)
+    np.testing.assert_allclose(coords25d, np.tile([40, 8, 1000], (1, 3, 1)), atol=0.01)
 
 
 @pytest.mark.parametrize('head_cls', HEADS)

@@ -3,12 +3,16 @@
 import keras
 import numpy as np
 
+from metro_tf import models
+
 SIDE, STRIDE = 64, 16
 JOINT_NAMES = ('pelv', 'neck', 'lsho', 'rsho')
 EDGES = ((0, 1), (1, 2), (1, 3))
 SETTINGS = {
     'joint_names': JOINT_NAMES, 'edges': EDGES, 'crop_side_px': SIDE, 'stride_px': STRIDE,
     'n_depth_cells': 5, 'box_size_mm': 2000.0}
+# What a model needs besides.
+EXTRA_SETTINGS = {models.Pose25D: {'bone_lengths_mm': [500.0, 180.0, 180.0]}}
 
 
 def make_backbone(stride=STRIDE):
@@ -21,7 +25,8 @@ def make_backbone(stride=STRIDE):
 
 def make_model(model_cls, **kwargs):
     """A crop model on the tiny backbone."""
-    return model_cls(make_backbone(), **{**SETTINGS, **kwargs})
+    return model_cls(
+        make_backbone(), **{**SETTINGS, **EXTRA_SETTINGS.get(model_cls, {}), **kwargs})
 
 
 def make_inputs(n_examples=3, seed=0):

@@ -13,14 +13,7 @@ from metro_tf.backbones import top_down
 from metro_tf.models import crop_model
 from tests.models import common
 
-MODELS = [models.Metrabs, models.Metro]
-
-
-@pytest.fixture
-def dtype_policy():
-    """Function that sets the global dtype policy until the end of the test."""
-    yield keras.mixed_precision.set_global_policy
-    keras.mixed_precision.set_global_policy('float32')
+MODELS = [models.Metrabs, models.Metro, models.Pose25D]
 
 
 @pytest.mark.parametrize('model_cls', MODELS)
@@ -126,6 +119,16 @@ def test_mixed_precision(model_cls, policy, dtype_policy):
     for output in (*outputs.values(), model(common.make_inputs())):
         assert output.dtype == tf.float32
         assert np.all(np.isfinite(output))
+
+
+@pytest.mark.parametrize('model_cls', [models.Metrabs, models.Pose25D])
+def test_half_precision_leaves_the_intrinsics_alone(model_cls, dtype_policy):
+    dtype_policy('mixed_float16')
+    model = common.make_model(model_cls)
+    inputs = common.make_inputs()
+    inputs['intrinsics'][:, 0, 0] = 1000.3  # 1000.5 as a float16
+    np.testing.assert_allclose(
+        model(inputs), model.predict_heatmaps(inputs)['coords3d_cam'], rtol=1e-5, atol=1e-3)
 
 
 @pytest.mark.parametrize('model_cls', MODELS)
