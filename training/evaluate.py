@@ -1,4 +1,4 @@
-"""Scores a crop model on the LSPET hold-out (2D) and on rendered hold-out people (3D).
+"""Scores a crop model on the LSPET hold-out (2D), on rendered people (3D) and on own records.
 
 Example:
     python -m training.evaluate runs/default_crop_model/crop_model.keras \\
@@ -7,7 +7,8 @@ Example:
 
 LSPET: PCK at 0.2 of the torso of the projected 3D output; the box is that of the annotated
 joints, enlarged by the factor that `training.datasets.lspet` states. Synthetic: mean joint errors
-in mm and the relative error of the distance from the camera.
+in mm and the relative error of the distance from the camera. Own records (--records-dir) get
+the scores that their labels allow.
 """
 
 import argparse
@@ -69,6 +70,9 @@ def main():
     parser.add_argument('--config', required=True, help='the file that the model was trained with')
     parser.add_argument('--synth-dir', help='records of people that were not trained on')
     parser.add_argument('--lspet-dir', help='folder of LSPET')
+    parser.add_argument(
+        '--records-dir', action='append', default=[],
+        help='records of training.import_folder that were not trained on; repeatable')
     parser.add_argument('--background-dir', action='append', default=[], help='repeatable')
     parser.add_argument('--first', type=int, help='number of examples to take, default all')
     parser.add_argument('--out', help='JSON file for the scores')
@@ -82,6 +86,8 @@ def main():
     if args.synth_dir:
         synthetic = records.read_dataset(args.synth_dir)
         sources['synthetic_holdout'] = synthetic.take(args.first or -1)
+    for folder in args.records_dir:
+        sources[folder] = records.read_dataset(folder).take(args.first or -1)
     scores = {
         name: evaluate(crop_model, pipeline.evaluation_dataset(config, source, bank), name)
         for name, source in sources.items()}

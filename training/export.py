@@ -6,7 +6,8 @@ Example:
         --config training/configs/default_crop_model.py --scores scores.json \\
         --out saved_models/default/1
 
-The mean bone lengths for the plausibility filter are measured on the training records.
+The mean bone lengths for the plausibility filter are measured on the training records. Own
+records do instead of rendered people (--synth-dir) if their 3D labels show every bone.
 """
 
 import argparse
@@ -68,14 +69,16 @@ def export_model(crop_model_path, detector_path, synth_dir, out, details, overwr
     Args:
         crop_model_path: `.keras` file of a `Metrabs` model.
         detector_path: `.keras` file of a detector network, or None for no detector.
-        synth_dir: Folder of records for the mean bone lengths.
+        synth_dir: Folder of records for the mean bone lengths, or None to export without them:
+            the plausibility filter then leaves bones out.
         out: Folder `<name>/<version>` to write.
         details: JSON-compatible dict that goes into the metadata.
         overwrite: Whether to replace an existing folder.
     """
     out = pathlib.Path(out)
     crop_model = models.load_crop_model(crop_model_path)
-    bone_lengths = mean_bone_lengths(*read_poses(synth_dir), crop_model.joint_edges)
+    bone_lengths = mean_bone_lengths(
+        *read_poses(synth_dir), crop_model.joint_edges) if synth_dir else None
     detector = PersonDetector.load(detector_path) if detector_path else None
     estimator = PoseEstimator(crop_model, detector, mean_bone_lengths_mm=bone_lengths)
     export.save(
@@ -89,7 +92,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('crop_model', help='a .keras file written by training.train')
     parser.add_argument('--detector', help='a .keras file written by training.train_detector')
-    parser.add_argument('--synth-dir', required=True, help='records of the training')
+    parser.add_argument('--synth-dir', help='records of the training; none: bones go unchecked')
     parser.add_argument('--config', required=True, help='the file that the model was trained with')
     parser.add_argument('--scores', help='JSON file of training.evaluate, for the metadata')
     parser.add_argument('--out', required=True, help='folder to write, <name>/<version>')

@@ -72,30 +72,60 @@ def to_model_format(example):
     return inputs, {name: example[name] for name in names}
 
 
-def training_dataset(config, synth_dir, lspet_dir, background_dirs, first_step=0):
+def training_dataset(config, synth_dir, lspet_dir, background_dirs, first_step=0, *,
+                     records_3d_dir=None, records_2d_dir=None):
     """Endless batches with a fixed share of 3D and 2D examples, from step `first_step` on.
+
+    Where there are two sources of a kind, each gives every other example of that kind.
 
     Args:
         config: `TrainConfig`.
-        synth_dir: Folder of the synthetic training records.
-        lspet_dir: Folder of LSPET.
+        synth_dir: Folder of the synthetic training records, or None.
+        lspet_dir: Folder of LSPET, or None.
         background_dirs: Folders of background photos.
         first_step: Number of optimiser steps that were done already. The order within the
             sources starts anew there (with another shuffling), the augmentation goes on.
+        records_3d_dir: Folder of more records with 3D labels, or None.
+        records_2d_dir: Folder of records with 2D labels only, or None.
+
+    Raises:
+        ValueError: If there is no source of a kind that the batches need.
     """
     order_seed = config.seed + 7919 * (first_step + 1)
     batch_size = config.batch_size_3d + config.batch_size_2d
-    people = records.read_serialized(synth_dir).shuffle(SHUFFLE_BUFFER, seed=order_seed).repeat()
-    streams = [
-        people.map(records.parse, num_parallel_calls=2),
-        lspet.make_dataset(lspet_dir, 'train', shuffle_seed=order_seed)]
-    shares = tf.constant([config.batch_size_3d, config.batch_size_2d], tf.int64)
-    choices = tf.data.Dataset.range(len(streams)).flat_map(
-        lambda i: tf.data.Dataset.from_tensors(i).repeat(shares[i])).repeat()
-    mixed = tf.data.Dataset.choose_from_datasets(streams, choices)
+    sources_3d, sources_2d = [
+        [_endless_records(folder, order_seed) for folder in folders if folder]
+        for folders in ((synth_dir, records_3d_dir), (records_2d_dir,))]
+    if lspet_dir:
+        sources_2d.append(lspet.make_dataset(lspet_dir, 'train', shuffle_seed=order_seed))
+    mixed = _mix(config, sources_3d, sources_2d)
     steps = augmentation_steps(config, background.load_bank(background_dirs))
     mixed = run_steps(mixed, steps, config.seed, first_step * batch_size)
     return mixed.map(to_model_format).batch(batch_size, drop_remainder=True).prefetch(2)
+
+
+def _endless_records(folder, order_seed):
+    """Parsed examples without end, in an order that follows from the seed."""
+    serialized = records.read_serialized(folder).shuffle(SHUFFLE_BUFFER, seed=order_seed).repeat()
+    return serialized.map(records.parse, num_parallel_calls=2)
+
+
+def _mix(config, sources_3d, sources_2d):
+    """Examples in the order of the batches: those of one kind, then those of the other."""
+    streams, choices = [], []
+    for kind, sources in (('3d', sources_3d), ('2d', sources_2d)):
+        n_examples = getattr(config, f'batch_size_{kind}')
+        if (n_examples > 0) != bool(sources):
+            raise ValueError(
+                f'`batch_size_{kind}` must be 0 without a source of {kind.upper()} labels, and '
+                f'positive with one. Received: batch_size_{kind}={n_examples}, '
+                f'{len(sources)} sources')
+        if sources:
+            turns = tf.data.Dataset.range(len(sources)).repeat()
+            choices += [len(streams)] * n_examples
+            streams.append(tf.data.Dataset.choose_from_datasets(sources, turns))
+    choices = tf.data.Dataset.from_tensor_slices(tf.constant(choices, tf.int64)).repeat()
+    return tf.data.Dataset.choose_from_datasets(streams, choices)
 
 
 def evaluation_dataset(config, source, bank, batch_size=50):

@@ -5,6 +5,9 @@ Example:
         --lspet-dir lspet --background-dir backgrounds/no_people --out-dir runs
 
 The run can be killed at any moment: the same command goes on from the last finished epoch.
+
+Own data: --records-3d-dir and --records-2d-dir take what training.import_folder writes, in place
+of rendered people and LSPET or besides them; each of two sources then gives half of its kind.
 """
 
 import argparse
@@ -55,21 +58,31 @@ def build_trainer(config):
     return pose_trainer
 
 
-def train(config, synth_dir, lspet_dir, background_dirs, out_dir):
+def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_dir=None,
+          records_2d_dir=None):
     """Runs or resumes the training; writes checkpoints, curves and the model to its folder.
+
+    Args:
+        config: `TrainConfig`.
+        synth_dir, lspet_dir, background_dirs, records_3d_dir, records_2d_dir: See
+            `pipeline.training_dataset`.
+        out_dir: Folder of all runs.
 
     Returns:
         The folder `out_dir/<name>`.
     """
     run_dir = pathlib.Path(out_dir) / config.name
+    saved_model = run.in_float32(build_crop_model, config.model)
     pose_trainer = build_trainer(config)
 
     def make_batches(first_step):
         return pipeline.training_dataset(
-            config, synth_dir, lspet_dir, background_dirs, first_step)
+            config, synth_dir, lspet_dir, background_dirs, first_step,
+            records_3d_dir=records_3d_dir, records_2d_dir=records_2d_dir)
 
     run.fit(
-        pose_trainer, pose_trainer.crop_model, config, make_batches, run_dir, 'crop_model.keras')
+        pose_trainer, pose_trainer.crop_model, saved_model, config, make_batches, run_dir,
+        'crop_model.keras')
     return run_dir
 
 
@@ -78,15 +91,18 @@ def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('config', help='a file of training/configs')
-    parser.add_argument('--synth-dir', required=True, help='records of training.synthetic.generate')
-    parser.add_argument('--lspet-dir', required=True, help='folder of LSPET')
+    parser.add_argument('--synth-dir', help='records of training.synthetic.generate')
+    parser.add_argument('--lspet-dir', help='folder of LSPET')
+    parser.add_argument('--records-3d-dir', help='own records with 3D labels')
+    parser.add_argument('--records-2d-dir', help='own records with 2D labels only')
     parser.add_argument(
         '--background-dir', required=True, action='append', help='folder of photos; repeatable')
     parser.add_argument('--out-dir', default='runs', help='results go to a folder in it')
     args = parser.parse_args()
     run_dir = train(
         run.load_config(args.config, TrainConfig), args.synth_dir, args.lspet_dir,
-        args.background_dir, args.out_dir)
+        args.background_dir, args.out_dir, records_3d_dir=args.records_3d_dir,
+        records_2d_dir=args.records_2d_dir)
     print(f'Finished. Model, curves and checkpoints are in {run_dir}')
 
 

@@ -5,9 +5,14 @@ from typing import Optional
 
 import numpy as np
 
-from metro_tf import skeleton
+from metro_tf import checks, skeleton
 
 N_JOINTS = skeleton.METRO_24.n_joints
+# What `to_model_joints` understands: the model's own joints, and the conventions.
+SKELETONS = {'metro_24': skeleton.METRO_24, **skeleton.CONVENTIONS}
+# Photos with labels in 2D come without calibration. They are learned through a camera with so
+# narrow a field of view that it is almost orthographic, as in MeTRAbs.
+PSEUDO_FOV_DEGREES = 8.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +77,33 @@ def check(example):
             '`visibility` must be 0 or 1. '
             f'Received: {example.visibility} in example {example.name!r}')
     return example
+
+
+def to_model_joints(coords, skeleton_name):
+    """Puts joints into the order of the model, NaN where the skeleton has no such joint.
+
+    Args:
+        coords: Float array `[..., joints, coords]`, in the order of the skeleton. Joints that the
+            model lacks are left out.
+        skeleton_name: A key of `SKELETONS`.
+
+    Returns:
+        Float array `[..., 24, coords]` of the same type, in the order of `skeleton.METRO_24`.
+
+    Raises:
+        ValueError: If the skeleton is unknown or has another number of joints.
+    """
+    source = SKELETONS[checks.one_of(skeleton_name, SKELETONS, 'skeleton_name')]
+    if coords.shape[-2] != source.n_joints:
+        raise ValueError(
+            f'`coords` must have the {source.n_joints} joints of {skeleton_name!r}. '
+            f'Received: {coords.shape[-2]} joints')
+    if source is skeleton.METRO_24:
+        return coords.copy()
+    kept, indices = skeleton.convention_selection(skeleton.METRO_24.joint_names, skeleton_name)
+    result = np.full((*coords.shape[:-2], N_JOINTS, coords.shape[-1]), np.nan, coords.dtype)
+    result[..., indices, :] = coords[..., [source.index(name) for name in kept.joint_names], :]
+    return result
 
 
 def _fields(example):

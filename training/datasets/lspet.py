@@ -14,13 +14,11 @@ import tensorflow as tf
 
 from metro_tf import skeleton
 from metro_tf.geometry import camera
+from training.datasets import example as example_lib
 
 # The joints reach neither the fingertips nor the soles and the crown only just; the factor makes
 # boxes comparable to those of whole silhouettes.
 BOX_ENLARGEMENT = 1.15
-# The photos come without calibration. Labels in 2D are learned through a camera with so narrow a
-# field of view that it is almost orthographic, as in MeTRAbs.
-PSEUDO_FOV_DEGREES = 8.0
 
 
 def read_annotations(lspet_dir):
@@ -104,7 +102,7 @@ def make_dataset(lspet_dir, split, first=None, shuffle_seed=None):
     enough = np.isfinite(annotated[..., 0]).sum(axis=1) >= 4
     numbers, annotated = np.array(numbers)[enough], annotated[enough]
     boxes = boxes_of(annotated)
-    coords2d = to_model_joints(annotated)
+    coords2d = example_lib.to_model_joints(annotated, 'lsp_14')
     folder = str(pathlib.Path(lspet_dir) / 'images')
 
     def load(number, box, joints):
@@ -115,15 +113,6 @@ def make_dataset(lspet_dir, split, first=None, shuffle_seed=None):
     if shuffle_seed is not None:
         dataset = dataset.shuffle(len(numbers), seed=shuffle_seed).repeat()
     return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
-
-
-def to_model_joints(coords2d_lsp):
-    """Puts LSP joints `[n, 14, 2]` into the order of the default model, NaN where it has none."""
-    model_names = skeleton.METRO_24.joint_names
-    result = np.full((len(coords2d_lsp), len(model_names), 2), np.nan, np.float32)
-    _, indices = skeleton.convention_selection(model_names, 'lsp_14')
-    result[:, indices] = coords2d_lsp
-    return result
 
 
 def _example(image, name, box, coords2d):
@@ -137,7 +126,8 @@ def _example(image, name, box, coords2d):
         'name': name,
         'box': box,
         'frame': tf.stack([0.0, 0.0, shape[1], shape[0]]),
-        'intrinsics': camera.intrinsics_from_fov(PSEUDO_FOV_DEGREES, tf.shape(image)),
+        'intrinsics': camera.intrinsics_from_fov(
+            example_lib.PSEUDO_FOV_DEGREES, tf.shape(image)),
         'has_3d': False,
         'camera_up': tf.constant([0.0, -1.0, 0.0]),
         'coords3d_cam': tf.zeros([n_joints, 3]),

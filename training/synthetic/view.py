@@ -9,6 +9,7 @@ import numpy as np
 from scipy.spatial import transform
 
 from metro_tf import skeleton
+from training.datasets import window
 
 _MODES = ('whole', 'cut', 'portrait')
 _MODE_PROBABILITIES = (0.72, 0.14, 0.14)
@@ -18,7 +19,7 @@ _FOV_RANGE_DEG = (30.0, 80.0)
 _MIN_DEPTH_MM = 250.0
 _MAX_ATTEMPTS = 16
 _WINDOW_ENLARGEMENT = 1.5
-_BOX_SIDE_RANGE_PX = (160.0, 212.0)
+_BOX_SIDE_RANGE_PX = (160.0, window.MAX_BOX_SIDE_PX)
 # Fraction of the surface that may lie within the photo, per mode.
 _VISIBLE_FRACTIONS = {'whole': (1.0, 1.0), 'cut': (0.3, 0.95), 'portrait': (0.12, 0.85)}
 
@@ -101,8 +102,7 @@ def cut_window(view, surface, rng):
     scale = rng.uniform(*_BOX_SIDE_RANGE_PX) / (high - low).max()
     photo_size = np.maximum(np.round(view.photo_size * scale), 1)
     center, half = scale * (low + high) / 2, scale * _WINDOW_ENLARGEMENT * (high - low) / 2
-    first = np.maximum(np.floor(center - half), 0)
-    last = np.minimum(np.ceil(center + half), photo_size - 1)
+    first, last = window.bounds(center, half, photo_size)
     intrinsics = np.diag([view.focal * scale, view.focal * scale, 1.0])
     intrinsics[:2, 2] = photo_size / 2 - first
     width, height = (last - first + 1).astype(int)

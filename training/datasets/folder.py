@@ -1,0 +1,393 @@
+"""A folder of photos with one file of labels, `annotations.json` or `annotations.parquet`.
+
+The format is described in docs/retraining.md. All rows are checked before any is used, so that
+every mistake can be listed at once.
+
+Quirks kept in here: photos are turned upright as their EXIF orientation says, so labels refer to
+what a viewer shows; people without camera get the near-orthographic one that is used for 2D
+labels everywhere; where a joint has both labels, the projection of its 3D label is stored in 2D.
+"""
+
+import dataclasses
+import functools
+import json
+import os
+import pathlib
+from typing import Optional
+
+import numpy as np
+
+from metro_tf import checks, skeleton
+from metro_tf.geometry import camera
+from metro_tf.tools import images
+from training.datasets import example as example_lib
+from training.datasets import window
+
+# 2D labels may differ from the projection of the 3D labels by this part of the box's longer side.
+TOLERANCE = 0.05
+_FILE_NAMES = ('annotations.json', 'annotations.parquet')
+_TOP_KEYS = ('skeleton', 'people')
+_N_COORDS = {'coords2d': 2, 'coords3d_cam': 3}
+_ROW_KEYS = ('image', 'box', 'skeleton', 'intrinsics', 'camera_up', *_N_COORDS)
+_MIN_DEPTH_MM = 1.0
+# Between any joints of a person; less means that the labels are in metres.
+_MIN_EXTENT_MM = 10.0
+# Larger numbers are no coordinates in px or mm, and would not fit into float32 everywhere.
+_LIMIT = 1e8
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """A row that passed all checks. Joints are in the order of `skeleton.METRO_24`.
+
+    Args:
+        name: Image path and row number.
+        path: Path of the photo.
+        box: float64 array `[4]`: left, top, width, height, cut to the photo, px.
+        coords2d: float64 array `[24, 2]`, px in the photo, NaN where missing.
+        intrinsics: float64 array `[3, 3]`, px, assumed where the row has none.
+        camera_up: float64 array `[3]`, unit vector, or None.
+        coords3d_cam: float64 array `[24, 3]`, camera frame, mm, NaN where missing; None if all
+            are missing.
+    """
+    name: str
+    path: pathlib.Path
+    box: np.ndarray
+    coords2d: np.ndarray
+    intrinsics: np.ndarray
+    camera_up: Optional[np.ndarray]
+    coords3d_cam: Optional[np.ndarray]
+
+
+def read_people(folder, progress=iter):
+    """Reads and checks all rows, decoding every photo.
+
+    Args:
+        folder: Folder with the annotation file and the photos.
+        progress: Function around the sequence of rows, which may show a bar.
+
+    Returns:
+        List of `Person`, in the order of the rows.
+
+    Raises:
+        ValueError: If anything is wrong; the message has one line for every mistake, with the
+            file and the row's number (from 1).
+    """
+    folder = pathlib.Path(folder)
+    path = _annotation_path(folder)
+    top = _read_parquet(path) if path.suffix == '.parquet' else _read_json(path)
+    mistakes = [f'{path.name}: {mistake}' for mistake in _mistakes_at_the_top(top)]
+    photo_size = functools.lru_cache(maxsize=None)(_photo_size)
+    people, first_rows = [], {}
+    for number, row in enumerate(progress(top['people']), 1):
+        person, row_mistakes = _read_row(row, number, folder, top.get('skeleton'), photo_size)
+        first = first_rows.setdefault(_identity(row) or number, number)
+        if first != number:
+            row_mistakes.append(f'repeats row {first}: the same image and box')
+        mistakes += [f'{path.name}, row {number}: {mistake}' for mistake in row_mistakes]
+        people.append(person)
+    if mistakes:
+        raise ValueError('\n'.join(mistakes))
+    return people
+
+
+def to_example(person):
+    """Cuts the window around a person out of the photo.
+
+    Args:
+        person: `Person`.
+
+    Returns:
+        `Example` whose image, joints, box and intrinsics belong to the window.
+    """
+    image, photo_to_window, frame = window.cut_photo(images.read_image(person.path), person.box)
+    scale, shift = np.diag(photo_to_window)[:2], photo_to_window[:2, 2]
+    coords2d = person.coords2d * scale + shift
+    is_inside = np.all(
+        (coords2d > frame[:2] - 0.5) & (coords2d < frame[:2] + frame[2:] - 0.5), axis=1)
+    box = np.concatenate([person.box[:2] * scale + shift, person.box[2:] * scale])
+    camera_up, coords3d_cam = [
+        None if value is None else value.astype(np.float32)
+        for value in (person.camera_up, person.coords3d_cam)]
+    return example_lib.Example(
+        image=image, name=person.name, box=box.astype(np.float32), frame=frame,
+        coords2d=coords2d.astype(np.float32), visibility=is_inside.astype(np.float32),
+        intrinsics=(photo_to_window @ person.intrinsics).astype(np.float32),
+        camera_up=camera_up, coords3d_cam=coords3d_cam)
+
+
+def _annotation_path(folder):
+    """The one annotation file of a folder."""
+    paths = [folder / name for name in _FILE_NAMES if (folder / name).is_file()]
+    if len(paths) != 1:
+        found = ' and '.join(path.name for path in paths) or 'neither'
+        raise ValueError(
+            f'`folder` must hold {" or ".join(_FILE_NAMES)}. Received: {folder} with {found}')
+    return paths[0]
+
+
+def _read_json(path):
+    """The object at the top of a JSON file; it has a list of `people`."""
+    try:
+        top = json.loads(path.read_text(encoding='utf-8-sig'))
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f'{path.name}, line {error.lineno}, column {error.colno}: not valid JSON: '
+            f'{error.msg}') from None
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path.name}: the file must be UTF-8 text. Received: {error}') from None
+    if not isinstance(top, dict) or not isinstance(top.get('people'), list):
+        raise ValueError(
+            f'{path.name}: the file must hold an object with a list `people`. '
+            f'Received: {_short(top)}')
+    return top
+
+
+def _read_parquet(path):
+    """The rows of a Parquet file in the form of the JSON file."""
+    try:
+        from pyarrow import parquet
+    except ImportError as error:
+        raise ValueError(
+            f"{path.name}: Parquet files need pyarrow: pip install 'metro-tf[parquet]'. "
+            f'Received: {error}') from None
+    try:
+        return {'people': parquet.read_table(path).to_pylist()}
+    except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
+        raise ValueError(f'{path.name}: not a readable Parquet file: {error}') from None
+
+
+def _mistakes_at_the_top(top):
+    """List of what is wrong outside of the rows."""
+    mistakes = _capture(_check_keys, top, _TOP_KEYS)[1]
+    if top.get('skeleton') is not None:
+        mistakes += _capture(_skeleton_name, top, None)[1]
+    if not top['people']:
+        mistakes.append('`people` must have a row for every person. Received: no rows')
+    return mistakes
+
+
+def _read_row(row, number, folder, top_skeleton, photo_size):
+    """Returns the row's `Person`, None if it cannot be made, and the list of its mistakes."""
+    if not isinstance(row, dict):
+        return None, [f'a row must be an object. Received: {_short(row)}']
+    mistakes = []
+
+    def attempt(function, *args):
+        value, new_mistakes = _capture(function, *args)
+        mistakes.extend(new_mistakes)
+        return value
+
+    attempt(_check_keys, row, _ROW_KEYS)
+    path = attempt(_photo_path, row, folder)
+    size = path and attempt(photo_size, path)
+    box = attempt(_box, row, size)
+    intrinsics = attempt(_intrinsics, row)
+    camera_up = attempt(_camera_up, row)
+    attempt(_check_presence, row)
+    skeleton_name = attempt(_skeleton_name, row, top_skeleton)
+    coords2d, coords3d = [attempt(_joints, row, key, skeleton_name) for key in _N_COORDS]
+    if mistakes or skeleton_name is None:
+        return None, mistakes
+    if intrinsics is None:
+        intrinsics = camera.intrinsics_from_fov(
+            example_lib.PSEUDO_FOV_DEGREES, size[::-1]).numpy().astype(np.float64)
+    projected = camera.project(coords3d, intrinsics).numpy()
+    attempt(_check_agreement, coords2d, projected, box)
+    merged = np.where(np.isfinite(projected), projected, coords2d)
+    attempt(_check_place, merged, box)
+    person = Person(
+        f'{row["image"]} row {number}', path, box, merged, intrinsics, camera_up,
+        coords3d if np.isfinite(coords3d).any() else None)
+    return person, mistakes
+
+
+def _capture(function, *args):
+    """Result and list of at most one mistake: the text of a `ValueError` in place of a result."""
+    try:
+        return function(*args), []
+    except ValueError as error:
+        return None, [str(error)]
+
+
+def _identity(row):
+    """What must not occur twice; None where it is not given."""
+    if not isinstance(row, dict) or row.get('image') is None or row.get('box') is None:
+        return None
+    return os.path.normpath(str(row['image'])), str(row['box'])
+
+
+def _check_keys(values, allowed):
+    """Checks the keys of an object; those that start with an underscore are the user's own."""
+    unknown = [key for key in values if key not in allowed and not key.startswith('_')]
+    if unknown:
+        raise ValueError(f'keys must be among {list(allowed)}. Received: {unknown}')
+
+
+def _check_presence(row):
+    """Checks that there are labels, and a camera for labels in 3D."""
+    given = {
+        key: _numbers(row[key], n_coords) for key, n_coords in _N_COORDS.items()
+        if row.get(key) is not None}
+    # Ill-formed labels count as given here, since they are reported elsewhere.
+    given = [key for key, value in given.items() if value is None or np.isfinite(value).any()]
+    if not given:
+        raise ValueError(
+            '`coords2d` or `coords3d_cam` must have a labelled joint. Received: none')
+    if 'coords3d_cam' in given and row.get('intrinsics') is None:
+        raise ValueError(
+            '`intrinsics` must be given with `coords3d_cam`. Received: intrinsics=None')
+
+
+def _photo_path(row, folder):
+    """Path of the photo, which must not lead out of the folder."""
+    name = row.get('image')
+    if not isinstance(name, str) or not name:
+        raise ValueError(
+            f'`image` must be a path relative to the folder. Received: image={_short(name)}')
+    if os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir:
+        raise ValueError(f'`image` must not lead out of the folder. Received: image={name!r}')
+    return folder / name
+
+
+def _photo_size(path):
+    """Width and height of a photo, after decoding it."""
+    height, width = images.read_image(path).shape[:2]
+    return width, height
+
+
+def _box(row, size):
+    """The box, cut to the photo where its size is known."""
+    box = _numbers(row.get('box'), 4)
+    if box is None or box.shape != (4,) or not _are_coordinates(box):
+        raise ValueError(
+            '`box` must be four finite numbers: left, top, width, height in px. '
+            f'Received: box={_short(row.get("box"))}')
+    if not np.all(box[2:] > 0):
+        raise ValueError(f'`box` must have positive width and height. Received: box={row["box"]}')
+    if size is None:
+        return box
+    low = np.maximum(box[:2], -0.5)
+    high = np.minimum(box[:2] + box[2:], np.array(size) - 0.5)
+    if np.any(high - low < 1):
+        raise ValueError(
+            '`box` must overlap the photo by at least 1 px. '
+            f'Received: box={row["box"]}, photo of {size[0]} x {size[1]} px')
+    return np.concatenate([low, high - low])
+
+
+def _intrinsics(row):
+    """The camera matrix, None where it is missing."""
+    if row.get('intrinsics') is None:
+        return None
+    matrix = _numbers(row['intrinsics'], 3)
+    is_fine = (
+        matrix is not None and matrix.shape == (3, 3) and _are_coordinates(matrix)
+        and matrix[0, 0] > 0 and matrix[1, 1] > 0 and matrix[1, 0] == 0
+        and np.array_equal(matrix[2], [0, 0, 1]))
+    if not is_fine:
+        raise ValueError(
+            '`intrinsics` must be finite numbers [[fx, skew, cx], [0, fy, cy], [0, 0, 1]] in px '
+            f'with positive fx and fy. Received: intrinsics={_short(row["intrinsics"])}')
+    return matrix
+
+
+def _camera_up(row):
+    """The unit vector that points up, None where it is missing."""
+    if row.get('camera_up') is None:
+        return None
+    vector = _numbers(row['camera_up'], 3)
+    if vector is None or vector.shape != (3,) or not _are_coordinates(vector) or not vector.any():
+        raise ValueError(
+            '`camera_up` must be three finite numbers, not all zero. '
+            f'Received: camera_up={_short(row["camera_up"])}')
+    return vector / np.linalg.norm(vector)
+
+
+def _skeleton_name(row, top_skeleton):
+    """Name of the row's skeleton; None where the one at the top is wrong, which is told once."""
+    known = list(example_lib.SKELETONS)
+    if row.get('skeleton') is not None:
+        return checks.one_of(row['skeleton'], known, 'skeleton')
+    if top_skeleton is None:
+        raise ValueError(
+            f'`skeleton` must be given in the row or at the top, one of {sorted(known)}. '
+            'Received: skeleton=None')
+    return top_skeleton if top_skeleton in known else None
+
+
+def _joints(row, key, skeleton_name):
+    """Joints in the order of the model; all NaN where the row has none."""
+    n_coords = _N_COORDS[key]
+    if row.get(key) is None or skeleton_name is None:
+        return np.full([example_lib.N_JOINTS, n_coords], np.nan)
+    names = example_lib.SKELETONS[skeleton_name].joint_names
+    coords = _numbers(row[key], n_coords)
+    if coords is None or coords.shape != (len(names), n_coords):
+        received = _short(row[key]) if coords is None else f'an array of shape {coords.shape}'
+        raise ValueError(
+            f'`{key}` must be {n_coords} numbers for each of the {len(names)} joints of '
+            f'{skeleton_name!r}, null for a missing joint. Received: {received}')
+    coords[np.isnan(coords).any(axis=1)] = np.nan
+    is_given = ~np.isnan(coords[:, 0])
+    _refuse(key, 'be finite', names, coords, is_given & ~(np.abs(coords) < _LIMIT).all(axis=1))
+    if key == 'coords3d_cam':
+        _refuse(key, f'be in front of the camera (z of at least {_MIN_DEPTH_MM:g} mm)', names,
+                coords, is_given & ~(coords[:, 2] >= _MIN_DEPTH_MM))
+        extent = np.ptp(coords[is_given], axis=0).max() if is_given.sum() > 1 else np.inf
+        if extent < _MIN_EXTENT_MM:
+            raise ValueError(
+                f'`{key}` must be in mm. Received: joints within {extent:.3g} mm of each other')
+    return example_lib.to_model_joints(coords, skeleton_name)
+
+
+def _refuse(key, rule, names, coords, is_wrong):
+    """Raises an error that lists the wrong joints, if there are any."""
+    if is_wrong.any():
+        wrong = ', '.join(f'{names[i]} {coords[i].tolist()}' for i in np.flatnonzero(is_wrong))
+        raise ValueError(f'`{key}` must {rule}. Received: {wrong}')
+
+
+def _check_agreement(coords2d, projected, box):
+    """Checks 2D labels against the projection of the 3D labels."""
+    distances = np.nan_to_num(np.linalg.norm(coords2d - projected, axis=1))
+    worst, limit = int(np.argmax(distances)), TOLERANCE * max(box[2:])
+    if distances[worst] > limit:
+        raise ValueError(
+            '`coords2d` must agree with the projection of `coords3d_cam` within '
+            f'{limit:.1f} px ({TOLERANCE:.0%} of the box). Received: '
+            f'{skeleton.METRO_24.joint_names[worst]} is {distances[worst]:.1f} px off')
+
+
+def _check_place(coords2d, box):
+    """Checks that a joint the model has is labelled, and one lies in or near the box."""
+    if not np.isfinite(coords2d).any():
+        raise ValueError(
+            f'a joint of the model must be labelled, one of {skeleton.METRO_24.joint_names}. '
+            'Received: none of them')
+    distances = np.abs(coords2d - (box[:2] + box[2:] / 2))
+    if not np.any(np.all(distances < box[2:], axis=1)):
+        raise ValueError(
+            '`box` must surround the person. Received: every joint lies far outside of '
+            f'{np.round(box, 1).tolist()}')
+
+
+def _numbers(value, n_columns):
+    """Float64 array of a list of numbers or rows, NaN for null; None if ill-formed."""
+    if isinstance(value, list):
+        value = [[None] * n_columns if row is None else row for row in value]
+    try:
+        return np.array(value, np.float64)
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _are_coordinates(values):
+    """Whether all are finite and of a size that px and mm can have."""
+    return bool(np.all(np.abs(values) < _LIMIT))
+
+
+def _short(value):
+    """A value for an error message, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) < 80 else f'{text[:76]} ...'
