@@ -46,17 +46,22 @@ class SaveModel(keras.callbacks.Callback):
     """Writes a model as a `.keras` file after every epoch, replacing the previous one.
 
     Args:
-        saved_model: The model to save.
+        trained_model: The model that is in training, maybe in mixed precision.
         path: Path of the file.
+        saved_model: Model of the same architecture that is saved with its weights; the file of a
+            float32 one gives the same results everywhere. None saves `trained_model` itself.
     """
 
-    def __init__(self, saved_model, path):
+    def __init__(self, trained_model, path, saved_model=None):
         super().__init__()
-        self.saved_model = saved_model
+        self.trained_model = trained_model
+        self.saved_model = trained_model if saved_model is None else saved_model
         self.path = pathlib.Path(path)
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes to a temporary file, then renames it."""
+        if self.saved_model is not self.trained_model:
+            self.saved_model.set_weights(self.trained_model.get_weights())
         temporary = self.path.with_name(f'unfinished-{self.path.name}')
         self.saved_model.save(str(temporary))
         os.replace(temporary, self.path)

@@ -5,6 +5,8 @@ import dataclasses
 from metro_tf import checks
 from metro_tf.config import HeatmapConfig
 
+DTYPE_POLICIES = ('float32', 'mixed_bfloat16', 'mixed_float16')
+
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
@@ -117,9 +119,7 @@ class TrainConfig:
         checks.positive(self.n_steps, 'n_steps')
         checks.positive(self.steps_per_epoch, 'steps_per_epoch')
         checks.positive(self.learning_rate, 'learning_rate')
-        checks.one_of(
-            self.mixed_precision, ('float32', 'mixed_bfloat16', 'mixed_float16'),
-            'mixed_precision')
+        checks.one_of(self.mixed_precision, DTYPE_POLICIES, 'mixed_precision')
         if self.n_steps % self.steps_per_epoch:
             raise ValueError(
                 '`steps_per_epoch` must divide `n_steps`. Received: '

@@ -47,7 +47,13 @@ def build_optimizer(config, schedule):
     return optimizer
 
 
-def fit(trainer, model, config, make_batches, run_dir, model_name):
+def in_float32(build, *args):
+    """Calls `build(*args)`, which makes a model, under the dtype policy of float32."""
+    keras.mixed_precision.set_global_policy('float32')
+    return build(*args)
+
+
+def fit(trainer, model, saved_model, config, make_batches, run_dir, model_name):
     """Runs or resumes a training.
 
     Writes `config.json`, `curves.csv`, TensorBoard files, the model after every epoch and the
@@ -56,6 +62,7 @@ def fit(trainer, model, config, make_batches, run_dir, model_name):
     Args:
         trainer: Compiled `keras.Model` with all variables, its optimiser's included.
         model: The part of it to save.
+        saved_model: Its float32 twin, which is saved with its weights (see `in_float32`).
         config: Frozen dataclass with the fields `n_steps` and `steps_per_epoch`.
         make_batches: Function from the number of finished steps to an endless dataset.
         run_dir: Folder of the run.
@@ -70,6 +77,6 @@ def fit(trainer, model, config, make_batches, run_dir, model_name):
         epochs=config.n_steps // config.steps_per_epoch, steps_per_epoch=config.steps_per_epoch,
         verbose=2, callbacks=[
             callbacks.StopOnNonFinite(), state,
-            callbacks.SaveModel(model, run_dir / model_name),
+            callbacks.SaveModel(model, run_dir / model_name, saved_model),
             keras.callbacks.CSVLogger(str(run_dir / 'curves.csv'), append=n_done > 0),
             keras.callbacks.TensorBoard(str(run_dir / 'tensorboard'), write_graph=False)])

@@ -23,12 +23,17 @@ from training.detection.config import DetectorTrainConfig
 from training.detection.trainer import DetectorTrainer
 
 
+def build_network(config):
+    """Builds the detector's network with new weights."""
+    return center_net.build_center_net(
+        config.n_channels, config.trunk_channels, config.n_blocks, config.bn_momentum)
+
+
 def build_trainer(config):
     """Builds the compiled trainer with all variables, its optimiser's included."""
+    keras.mixed_precision.set_global_policy(config.mixed_precision)
     keras.utils.set_random_seed(config.seed)
-    network = center_net.build_center_net(
-        config.n_channels, config.trunk_channels, config.n_blocks, config.bn_momentum)
-    trainer = DetectorTrainer(network, config.box_loss)
+    trainer = DetectorTrainer(build_network(config), config.box_loss)
     side_px = config.composite.side_px
     trainer(tf.zeros([1, side_px, side_px, 3]))
     optimizer = run.build_optimizer(
@@ -56,15 +61,17 @@ def train(config, synth_dir, lspet_dir, backgrounds_dir, out_dir):
         The folder `out_dir/<name>`; it holds the calibrated `detector.keras` and `scores.json`.
     """
     run_dir = pathlib.Path(out_dir) / config.name
+    network = run.in_float32(build_network, config)
     trainer = build_trainer(config)
     run.fit(
-        trainer, trainer.detector, config,
+        trainer, trainer.detector, network, config,
         lambda first_step: make_batches(
             config, synth_dir, lspet_dir, backgrounds_dir, first_step),
         run_dir, 'uncalibrated.keras')
-    scores = calibrate(trainer.detector, config, lspet_dir, backgrounds_dir)
-    trainer.detector.save(str(run_dir / 'detector.keras'))
-    trainer.detector.save_weights(str(run_dir / 'detector.weights.h5'))
+    network.set_weights(trainer.detector.get_weights())
+    scores = calibrate(network, config, lspet_dir, backgrounds_dir)
+    network.save(str(run_dir / 'detector.keras'))
+    network.save_weights(str(run_dir / 'detector.weights.h5'))
     (run_dir / 'scores.json').write_text(json.dumps(scores, indent=2) + '\n')
     return run_dir
 

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 import pytest
 import scipy.io
+import tensorflow as tf
 
 from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import camera
-from training import evaluate, pipeline, run, train
+from training import callbacks, evaluate, pipeline, run, train
 from training.augment import background
 from training.config import ModelConfig, TrainConfig
 from training.datasets import lspet, records
@@ -122,3 +123,18 @@ def test_default_config_loads_and_bad_ones_say_why(tmp_path):
 def test_default_model_predicts_the_default_skeleton():
     model = train.build_crop_model(CONFIG.model)
     assert tuple(model.joint_names) == skeleton.METRO_24.joint_names
+
+
+@pytest.mark.slow
+def test_mixed_precision_ends_in_a_float32_model(data_dirs, tmp_path, dtype_policy):
+    config = dataclasses.replace(
+        CONFIG, n_steps=1, steps_per_epoch=1, warmup_steps=0, mixed_precision='mixed_bfloat16')
+    run_dir = run_training(data_dirs, tmp_path, config)
+    dtype_policy('float32')
+    model = keras.models.load_model(str(run_dir / 'crop_model.keras'), compile=False)
+    assert model.backbone.output.dtype in ('float32', tf.float32)
+    resumed = train.build_trainer(config)
+    callbacks.TrainingState(resumed, run_dir / 'state').restore()
+    for saved, trained in zip(
+            model.get_weights(), resumed.crop_model.get_weights(), strict=True):
+        np.testing.assert_array_equal(saved, trained)

@@ -9,16 +9,20 @@ Command:
 """
 
 from metro_tf.config import HeatmapConfig
-from training.config import AugmentConfig, ModelConfig, TrainConfig
+from training.config import AugmentConfig, LossConfig, ModelConfig, TrainConfig
 
 
 def config():
     """Returns the settings."""
     return TrainConfig(
-        name='default_crop_model', n_steps=8000, steps_per_epoch=200,
-        batch_size_3d=8, batch_size_2d=8, learning_rate=1.2e-3,
+        name='default_crop_model', n_steps=14000, steps_per_epoch=250,
+        batch_size_3d=16, batch_size_2d=16, learning_rate=1.5e-3,
+        mixed_precision='mixed_bfloat16',
         model=ModelConfig(
             backbone='compact_resnet', top_down_channels=128,
             heatmap=HeatmapConfig(crop_side_px=128, stride_px=8)),
         augment=AugmentConfig(
-            occlusion_probability=0.25, blur_probability=0.1, hue_degrees=20.0))
+            occlusion_probability=0.25, blur_probability=0.1, hue_degrees=20.0),
+        loss=LossConfig(
+            relative=3.0, projection=1.5, absolute=0.3, projection_2d_only=1.5,
+            aligned_2d_only=0.5))

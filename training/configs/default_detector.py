@@ -7,9 +7,11 @@ Command:
         --synth-dir records/train --lspet-dir lspet --backgrounds-dir backgrounds/no_people
 """
 
-from training.detection.config import DetectorTrainConfig
+from training.detection.config import CompositeConfig, DetectorTrainConfig
 
 
 def config():
     """Returns the settings."""
-    return DetectorTrainConfig(name='default_detector')
+    return DetectorTrainConfig(
+        name='default_detector', n_steps=8000, mixed_precision='mixed_bfloat16',
+        composite=CompositeConfig(max_people=4, photo_probability=0.6))

@@ -4,6 +4,7 @@ import dataclasses
 
 from metro_tf import checks
 from metro_tf.detection import center_net, trunk
+from training.config import DTYPE_POLICIES
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,6 +73,7 @@ class DetectorTrainConfig:
             boxes per photo without people, measured on photos left out of the training.
         steps_per_epoch: Steps between checkpoints and rows of the curves.
         seed: Seed of weights, order and composites.
+        mixed_precision: Keras dtype policy: 'float32', 'mixed_bfloat16' or 'mixed_float16'.
     """
     name: str
     composite: CompositeConfig = CompositeConfig()
@@ -90,8 +92,10 @@ class DetectorTrainConfig:
     max_false_boxes: float = 0.25
     steps_per_epoch: int = 200
     seed: int = 1
+    mixed_precision: str = 'float32'
 
     def __post_init__(self):
+        checks.one_of(self.mixed_precision, DTYPE_POLICIES, 'mixed_precision')
         for name in ('n_steps', 'batch_size', 'learning_rate', 'steps_per_epoch',
                      'max_false_boxes'):
             checks.positive(getattr(self, name), name)
