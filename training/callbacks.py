@@ -42,6 +42,14 @@ class TrainingState(keras.callbacks.Callback):
         self.manager.save()
 
 
+def save_model(model, path):
+    """Writes a `.keras` file to a temporary file, then renames it."""
+    path = pathlib.Path(path)
+    temporary = path.with_name(f'unfinished-{path.name}')
+    model.save(str(temporary))
+    os.replace(temporary, path)
+
+
 class SaveModel(keras.callbacks.Callback):
     """Writes a model as a `.keras` file after every epoch, replacing the previous one.
 
@@ -59,12 +67,10 @@ class SaveModel(keras.callbacks.Callback):
         self.path = pathlib.Path(path)
 
     def on_epoch_end(self, epoch, logs=None):
-        """Writes to a temporary file, then renames it."""
+        """Saves the model."""
         if self.saved_model is not self.trained_model:
             self.saved_model.set_weights(self.trained_model.get_weights())
-        temporary = self.path.with_name(f'unfinished-{self.path.name}')
-        self.saved_model.save(str(temporary))
-        os.replace(temporary, self.path)
+        save_model(self.saved_model, self.path)
 
 
 class StopOnNonFinite(keras.callbacks.Callback):

@@ -53,6 +53,37 @@ def in_float32(build, *args):
     return build(*args)
 
 
+def start_from(model, path):
+    """Takes over the weights of a finished model, for a training that continues where it ended.
+
+    Args:
+        model: New model.
+        path: `.keras` file of a model of the same architecture, or None to leave `model` as it is.
+
+    Raises:
+        ValueError: If the file is missing, does not open or holds another architecture.
+    """
+    if path is None:
+        return
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f'`start_from` must be a .keras file. Received: {path} does not exist')
+    try:
+        weights = keras.models.load_model(str(path), compile=False).get_weights()
+    except Exception as error:  # the kind depends on the Keras version and on what is wrong
+        raise ValueError(
+            '`start_from` must be a .keras file that this Keras version opens (files of Keras 2 '
+            f'and 3 differ). Received: {path}, which failed with: {str(error)[:200]}') from error
+    shapes = [weight.shape for weight in weights]
+    wanted = [weight.shape for weight in model.get_weights()]
+    if shapes != wanted:
+        differing = [pair for pair in zip(shapes, wanted) if pair[0] != pair[1]]
+        raise ValueError(
+            '`start_from` must hold a model of the architecture that the config describes. '
+            f'Received: {path} with {len(shapes)} weights instead of {len(wanted)}, shapes '
+            f'(file, config) that differ: {differing[:3]}')
+    model.set_weights(weights)
+
+
 def fit(trainer, model, saved_model, config, make_batches, run_dir, model_name):
     """Runs or resumes a training.
 

@@ -59,7 +59,7 @@ def build_trainer(config):
 
 
 def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_dir=None,
-          records_2d_dir=None):
+          records_2d_dir=None, start_from=None):
     """Runs or resumes the training; writes checkpoints, curves and the model to its folder.
 
     Args:
@@ -67,6 +67,7 @@ def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_
         synth_dir, lspet_dir, background_dirs, records_3d_dir, records_2d_dir: See
             `pipeline.training_dataset`.
         out_dir: Folder of all runs.
+        start_from: See `run.start_from`; without effect where a run is resumed.
 
     Returns:
         The folder `out_dir/<name>`.
@@ -74,6 +75,7 @@ def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_
     run_dir = pathlib.Path(out_dir) / config.name
     saved_model = run.in_float32(build_crop_model, config.model)
     pose_trainer = build_trainer(config)
+    run.start_from(pose_trainer.crop_model, start_from)
 
     def make_batches(first_step):
         return pipeline.training_dataset(
@@ -97,12 +99,14 @@ def main():
     parser.add_argument('--records-2d-dir', help='own records with 2D labels only')
     parser.add_argument(
         '--background-dir', required=True, action='append', help='folder of photos; repeatable')
+    parser.add_argument(
+        '--start-from', help='.keras file of a crop model whose weights are the first ones')
     parser.add_argument('--out-dir', default='runs', help='results go to a folder in it')
     args = parser.parse_args()
     run_dir = train(
         run.load_config(args.config, TrainConfig), args.synth_dir, args.lspet_dir,
         args.background_dir, args.out_dir, records_3d_dir=args.records_3d_dir,
-        records_2d_dir=args.records_2d_dir)
+        records_2d_dir=args.records_2d_dir, start_from=args.start_from)
     print(f'Finished. Model, curves and checkpoints are in {run_dir}')
 
 

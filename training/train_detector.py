@@ -54,8 +54,14 @@ def make_batches(config, synth_dir, lspet_dir, backgrounds_dir, first_step=0):
     return dataset.batch(config.batch_size, drop_remainder=True).prefetch(2)
 
 
-def train(config, synth_dir, lspet_dir, backgrounds_dir, out_dir):
+def train(config, synth_dir, lspet_dir, backgrounds_dir, out_dir, start_from=None):
     """Runs or resumes the training; writes checkpoints, curves and the model to its folder.
+
+    Args:
+        config: `DetectorTrainConfig`.
+        synth_dir, lspet_dir, backgrounds_dir: See `make_batches`.
+        out_dir: Folder of all runs.
+        start_from: See `run.start_from`; without effect where a run is resumed.
 
     Returns:
         The folder `out_dir/<name>`; it holds the calibrated `detector.keras` and `scores.json`.
@@ -63,6 +69,7 @@ def train(config, synth_dir, lspet_dir, backgrounds_dir, out_dir):
     run_dir = pathlib.Path(out_dir) / config.name
     network = run.in_float32(build_network, config)
     trainer = build_trainer(config)
+    run.start_from(trainer.detector, start_from)
     run.fit(
         trainer, trainer.detector, network, config,
         lambda first_step: make_batches(
@@ -102,13 +109,16 @@ def main():
     parser.add_argument('--lspet-dir', required=True, help='folder of LSPET')
     parser.add_argument(
         '--backgrounds-dir', required=True, help='folder of photos without people')
+    parser.add_argument(
+        '--start-from', help='.keras file of a detector whose weights are the first ones')
     parser.add_argument('--out-dir', default='runs', help='results go to a folder in it')
     parser.add_argument('--steps', type=int, help='replaces the number of optimiser steps')
     args = parser.parse_args()
     config = run.load_config(args.config, DetectorTrainConfig)
     if args.steps is not None:
         config = dataclasses.replace(config, n_steps=args.steps)
-    run_dir = train(config, args.synth_dir, args.lspet_dir, args.backgrounds_dir, args.out_dir)
+    run_dir = train(config, args.synth_dir, args.lspet_dir, args.backgrounds_dir, args.out_dir,
+                    args.start_from)
     print(f'Finished. Model, scores and curves are in {run_dir}')
 
 

@@ -14,7 +14,7 @@ import tensorflow as tf
 from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import camera
-from training import callbacks, evaluate, pipeline, run, train
+from training import callbacks, evaluate, pipeline, run, sharpen, train
 from training.augment import background
 from training.config import ModelConfig, TrainConfig
 from training.datasets import lspet, records
@@ -138,3 +138,45 @@ def test_mixed_precision_ends_in_a_float32_model(data_dirs, tmp_path, dtype_poli
     for saved, trained in zip(
             model.get_weights(), resumed.crop_model.get_weights(), strict=True):
         np.testing.assert_array_equal(saved, trained)
+
+
+@pytest.mark.slow
+def test_a_run_can_start_from_a_finished_model(data_dirs, tmp_path):
+    path = tmp_path / 'start.keras'
+    started = train.build_crop_model(CONFIG.model)
+    started.save(str(path))
+    config = dataclasses.replace(
+        CONFIG, n_steps=1, steps_per_epoch=1, warmup_steps=0, learning_rate=1e-9)
+    run_dir = train.train(
+        config, data_dirs['synth'], data_dirs['lspet'], [data_dirs['photos']], tmp_path,
+        start_from=path)
+    model = keras.models.load_model(str(run_dir / 'crop_model.keras'), compile=False)
+    for weight, first in zip(model.trainable_weights, started.trainable_weights, strict=True):
+        np.testing.assert_allclose(weight, first, atol=1e-6)
+
+
+def test_start_from_refuses_other_models(tmp_path):
+    model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2)])
+    other = keras.Sequential([keras.Input([3]), keras.layers.Dense(4)])
+    other.save(str(tmp_path / 'other.keras'))
+    with pytest.raises(ValueError, match='`start_from` must be a .keras file'):
+        run.start_from(model, tmp_path / 'none.keras')
+    (tmp_path / 'broken.keras').write_bytes(b'nothing')
+    with pytest.raises(ValueError, match='that this Keras version opens'):
+        run.start_from(model, tmp_path / 'broken.keras')
+    with pytest.raises(ValueError, match=r'shapes \(file, config\) that differ: .*\(3, 4\)'):
+        run.start_from(model, tmp_path / 'other.keras')
+    run.start_from(model, None)
+
+
+def test_scaled_logits_have_the_predicted_error(data_dirs):
+    bank = background.load_bank([data_dirs['photos']])
+    source = records.read_dataset(data_dirs['synth']).concatenate(
+        lspet.make_dataset(data_dirs['lspet'], 'holdout'))
+    dataset = pipeline.evaluation_dataset(CONFIG, source, bank)
+    model = train.build_crop_model(CONFIG.model)
+    before, _, doubled = sharpen.errors(model, dataset, (1.0, 1.5, 2.0))
+    sharpen.scale_logits(model, 2.0)
+    after = sharpen.errors(model, dataset, (1.0,))
+    np.testing.assert_allclose(after, doubled, rtol=1e-4)
+    assert abs(before - doubled) > 1e-5
