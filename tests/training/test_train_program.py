@@ -169,6 +169,7 @@ def test_start_from_refuses_other_models(tmp_path):
     run.start_from(model, None)
 
 
+@pytest.mark.slow
 def test_scaled_logits_have_the_predicted_error(data_dirs):
     bank = background.load_bank([data_dirs['photos']])
     source = records.read_dataset(data_dirs['synth']).concatenate(
