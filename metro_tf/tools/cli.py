@@ -70,9 +70,14 @@ def main(argv=None, load_model=None):
     """
     arguments = _make_parser().parse_args(argv)
     try:
-        return arguments.run(arguments, load_model or _load_model)
+        code = arguments.run(arguments, load_model or _load_model)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         _complain('interrupted')
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_INTERRUPTED
 
 

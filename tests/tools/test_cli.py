@@ -259,3 +259,18 @@ def test_help_is_fast_because_tensorflow_is_not_imported():
         env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))})
     assert done.returncode == 0, done.stderr
     assert '--num-aug N' in done.stdout and 'exit code' in done.stdout
+
+
+def test_a_closed_pipe_ends_the_program_quietly():
+    code = (
+        'import sys\n'
+        'from metro_tf.tools import cli\n'
+        'from tests.tools import fakes\n'
+        'sys.exit(cli.main(["info"], lambda name: fakes.FakeModel()))')
+    with subprocess.Popen(
+            [sys.executable, '-c', code], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            env={**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}) as program:
+        program.stdout.close()
+        errors = program.stderr.read().decode()
+    assert errors == ''
+    assert program.returncode == cli.EXIT_INTERRUPTED
