@@ -32,3 +32,8 @@ class HeatmapConfig:
             raise ValueError(
                 '`n_depth_cells` must be at least 2. '
                 f'Received: n_depth_cells={self.n_depth_cells}')
+
+    @property
+    def meters_per_px(self):
+        """Metric side of the volume over the side of the crop: scales losses in px to metres."""
+        return self.box_size_mm / self.crop_side_px / 1000.0

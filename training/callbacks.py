@@ -55,21 +55,20 @@ class SaveModel(keras.callbacks.Callback):
 
     Args:
         trained_model: The model that is in training, maybe in mixed precision.
-        path: Path of the file.
         saved_model: Model of the same architecture that is saved with its weights; the file of a
-            float32 one gives the same results everywhere. None saves `trained_model` itself.
+            float32 one gives the same results everywhere.
+        path: Path of the file.
     """
 
-    def __init__(self, trained_model, path, saved_model=None):
+    def __init__(self, trained_model, saved_model, path):
         super().__init__()
         self.trained_model = trained_model
-        self.saved_model = trained_model if saved_model is None else saved_model
+        self.saved_model = saved_model
         self.path = pathlib.Path(path)
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves the model."""
-        if self.saved_model is not self.trained_model:
-            self.saved_model.set_weights(self.trained_model.get_weights())
+        self.saved_model.set_weights(self.trained_model.get_weights())
         save_model(self.saved_model, self.path)
 
 

@@ -108,6 +108,6 @@ def fit(trainer, model, saved_model, config, make_batches, run_dir, model_name):
         epochs=config.n_steps // config.steps_per_epoch, steps_per_epoch=config.steps_per_epoch,
         verbose=2, callbacks=[
             callbacks.StopOnNonFinite(), state,
-            callbacks.SaveModel(model, run_dir / model_name, saved_model),
+            callbacks.SaveModel(model, saved_model, run_dir / model_name),
             keras.callbacks.CSVLogger(str(run_dir / 'curves.csv'), append=n_done > 0),
             keras.callbacks.TensorBoard(str(run_dir / 'tensorboard'), write_graph=False)])

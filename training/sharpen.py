@@ -18,7 +18,7 @@ import tqdm
 
 from metro_tf import losses, models
 from metro_tf.geometry import camera
-from training import callbacks, pipeline, run
+from training import callbacks, pipeline, run, trainer
 from training.augment import background
 from training.config import TrainConfig
 from training.datasets import lspet, records
@@ -42,14 +42,10 @@ def errors(crop_model, dataset, factors=FACTORS):
     Returns:
         List of floats, metres.
     """
-    heatmap = crop_model.heatmap_config
-    meters_per_px = heatmap.box_size_mm / heatmap.crop_side_px / losses.MM_PER_M
-
     @tf.function
     def batch_errors(inputs, labels):
         outputs = crop_model.predict_heatmaps(inputs)
-        mask3d, mask2d = labels['joint_validity_mask_3d'], labels['joint_validity_mask_2d']
-        mask2d &= ~tf.reduce_any(mask3d, axis=1, keepdims=True)
+        mask3d, mask2d = trainer.label_masks(labels)
         result = []
         for factor in factors:
             poses = crop_model.reconstruction(
@@ -60,7 +56,7 @@ def errors(crop_model, dataset, factors=FACTORS):
                 losses.root_relative_loss(labels['coords3d_cam'], poses, mask3d)
                 + losses.image_loss(
                     labels['coords2d'], camera.project(poses, inputs['intrinsics']), mask2d,
-                    meters_per_px))
+                    crop_model.heatmap_config.meters_per_px))
         return tf.stack(result)
 
     batches = [batch_errors(*batch) for batch in tqdm.tqdm(dataset)]

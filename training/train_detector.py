@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from metro_tf.detection import PersonDetector, center_net
-from training import run, schedules
+from training import callbacks, run, schedules
 from training.detection import evaluation, sampling, sources
 from training.detection.config import DetectorTrainConfig
 from training.detection.trainer import DetectorTrainer
@@ -77,7 +77,7 @@ def train(config, synth_dir, lspet_dir, backgrounds_dir, out_dir, start_from=Non
         run_dir, 'uncalibrated.keras')
     network.set_weights(trainer.detector.get_weights())
     scores = calibrate(network, config, lspet_dir, backgrounds_dir)
-    network.save(str(run_dir / 'detector.keras'))
+    callbacks.save_model(network, run_dir / 'detector.keras')
     network.save_weights(str(run_dir / 'detector.weights.h5'))
     (run_dir / 'scores.json').write_text(json.dumps(scores, indent=2) + '\n')
     return run_dir

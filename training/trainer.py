@@ -27,8 +27,7 @@ class PoseTrainer(keras.Model):
         self.crop_model = crop_model
         self.loss_config = loss_config
         self.heatmap = crop_model.heatmap_config
-        self.meters_per_px = (
-            self.heatmap.box_size_mm / self.heatmap.crop_side_px / losses.MM_PER_M)
+        self.meters_per_px = self.heatmap.meters_per_px
         self.fov = losses.FieldOfView(self.heatmap.crop_side_px, self.heatmap.stride_px)
         self.trackers = {
             name: keras.metrics.Mean(name=name) for name in (
@@ -69,7 +68,7 @@ class PoseTrainer(keras.Model):
     def compute_metrics(self, x, y, y_pred, sample_weight=None):
         """Updates the scores and returns all running means; a hook of both Keras versions."""
         coords3d = y_pred['coords3d_cam']
-        mask3d, mask2d = self._masks(y)
+        mask3d, mask2d = label_masks(y)
         self.mpjpe.update_state(y['coords3d_cam'], coords3d, mask3d)
         self.distance_error.update_state(y['coords3d_cam'], coords3d, mask3d)
         projected = camera.project(coords3d, x['intrinsics'])
@@ -87,12 +86,6 @@ class PoseTrainer(keras.Model):
                 coords2d, coords3d, intrinsics, is_in_fov, mix, weak_perspective=is_weak)
             for is_weak in (True, False)]
         return tf.where(step < self.loss_config.full_perspective_start_step, weak, full)
-
-    def _masks(self, y):
-        """Joints with 3D labels, and joints of the examples with 2D labels only."""
-        mask3d = y['joint_validity_mask_3d']
-        is_2d_only = ~tf.reduce_any(mask3d, axis=1, keepdims=True)
-        return mask3d, y['joint_validity_mask_2d'] & is_2d_only
 
     def _heatmap_terms(self, y, y_pred):
         side, stride = self.heatmap.crop_side_px, self.heatmap.stride_px
@@ -113,7 +106,7 @@ class PoseTrainer(keras.Model):
                 y_pred['logits3d'], cells3d, mask3d, sigma)}
 
     def _pose_terms(self, y, y_pred, poses, intrinsics):
-        mask3d, mask2d = self._masks(y)
+        mask3d, mask2d = label_masks(y)
         # Published without the limit on predicted depth, which guards against joints behind the
         # camera.
         is_in_front = poses[..., 2] > 1.0
@@ -127,6 +120,20 @@ class PoseTrainer(keras.Model):
                 self.meters_per_px, fov=self.fov),
             'aligned_2d_only': losses.aligned_image_loss(
                 y['coords2d'], y_pred['coords3d_rel'][..., :2], mask2d, self.meters_per_px)}
+
+
+def label_masks(labels):
+    """Joints with 3D labels, and joints of the examples with 2D labels only.
+
+    Args:
+        labels: Dict of `training.pipeline.to_model_format`, batched.
+
+    Returns:
+        Two boolean tensors `[batch, joints]`.
+    """
+    mask3d = labels['joint_validity_mask_3d']
+    is_2d_only = ~tf.reduce_any(mask3d, axis=1, keepdims=True)
+    return mask3d, labels['joint_validity_mask_2d'] & is_2d_only
 
 
 def place_in_volume(coords3d, coords2d, mask, heatmap):

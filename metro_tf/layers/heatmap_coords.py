@@ -148,8 +148,27 @@ class HeatmapToImage(keras.layers.Layer):
             'stride_px': self.stride_px}
 
 
+class _FromVolume(keras.layers.Layer):
+    """What the layers on positions in the volume share: settings, shape and configuration."""
+
+    def __init__(self, crop_side_px, stride_px, box_size_mm=2200.0, **kwargs):
+        kwargs.setdefault('dtype', 'float32')
+        super().__init__(**kwargs)
+        self.crop_side_px = checks.positive(crop_side_px, 'crop_side_px')
+        self.stride_px = checks.positive(stride_px, 'stride_px')
+        self.box_size_mm = checks.positive(box_size_mm, 'box_size_mm')
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(), 'crop_side_px': self.crop_side_px,
+            'stride_px': self.stride_px, 'box_size_mm': self.box_size_mm}
+
+
 @keras.utils.register_keras_serializable(package='metro_tf')
-class HeatmapToMetric(keras.layers.Layer):
+class HeatmapToMetric(_FromVolume):
     """`heatmap_to_metric` as a layer. Float32 under any dtype policy.
 
     Args:
@@ -165,27 +184,12 @@ class HeatmapToMetric(keras.layers.Layer):
         Float tensor `[..., 3]`, mm, from the left, top, front corner of the box.
     """
 
-    def __init__(self, crop_side_px, stride_px, box_size_mm=2200.0, **kwargs):
-        kwargs.setdefault('dtype', 'float32')
-        super().__init__(**kwargs)
-        self.crop_side_px = checks.positive(crop_side_px, 'crop_side_px')
-        self.stride_px = checks.positive(stride_px, 'stride_px')
-        self.box_size_mm = checks.positive(box_size_mm, 'box_size_mm')
-
     def call(self, coords):
         return heatmap_to_metric(coords, self.crop_side_px, self.stride_px, self.box_size_mm)
 
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def get_config(self):
-        return {
-            **super().get_config(), 'crop_side_px': self.crop_side_px,
-            'stride_px': self.stride_px, 'box_size_mm': self.box_size_mm}
-
 
 @keras.utils.register_keras_serializable(package='metro_tf')
-class HeatmapTo25D(keras.layers.Layer):
+class HeatmapTo25D(_FromVolume):
     """`heatmap_to_25d` as a layer. Float32 under any dtype policy.
 
     Args:
@@ -201,20 +205,5 @@ class HeatmapTo25D(keras.layers.Layer):
         Float tensor `[..., 3]`: x and y in px, z in mm from the front of the box.
     """
 
-    def __init__(self, crop_side_px, stride_px, box_size_mm=2200.0, **kwargs):
-        kwargs.setdefault('dtype', 'float32')
-        super().__init__(**kwargs)
-        self.crop_side_px = checks.positive(crop_side_px, 'crop_side_px')
-        self.stride_px = checks.positive(stride_px, 'stride_px')
-        self.box_size_mm = checks.positive(box_size_mm, 'box_size_mm')
-
     def call(self, coords):
         return heatmap_to_25d(coords, self.crop_side_px, self.stride_px, self.box_size_mm)
-
-    def compute_output_shape(self, input_shape):
-        return tuple(input_shape)
-
-    def get_config(self):
-        return {
-            **super().get_config(), 'crop_side_px': self.crop_side_px,
-            'stride_px': self.stride_px, 'box_size_mm': self.box_size_mm}

@@ -119,7 +119,7 @@ def test_resuming_restores_weights_optimiser_and_epoch(tmp_path):
 def test_saved_crop_model_predicts_the_same(tmp_path):
     model = make_trainer()
     path = tmp_path / 'crop_model.keras'
-    fit(model, 1, extra=[callbacks.SaveModel(model.crop_model, path)])
+    fit(model, 1, extra=[callbacks.SaveModel(model.crop_model, model.crop_model, path)])
     revived = keras.models.load_model(str(path), compile=False)
     inputs, _ = make_batch()
     np.testing.assert_allclose(revived(inputs), model.crop_model(inputs), atol=0.05)
