@@ -7,7 +7,8 @@ from metro_tf import config
 
 def test_defaults_are_those_of_the_published_model():
     assert dataclasses.asdict(config.HeatmapConfig()) == {
-        'crop_side_px': 256, 'stride_px': 32, 'n_depth_cells': 8, 'box_size_mm': 2200.0}
+        'crop_side_px': 256, 'stride_px': 32, 'n_depth_cells': 8, 'box_size_mm': 2200.0,
+        'centered': True, 'test_stride_px': None}
 
 
 def test_round_trip_through_a_dict():
@@ -37,6 +38,16 @@ def test_stride_must_divide_the_side():
             ValueError,
             match='`stride_px` must divide .* Received: stride_px=32, crop_side_px=144'):
         config.HeatmapConfig(crop_side_px=144)
+    with pytest.raises(ValueError, match='`test_stride_px` must divide .* test_stride_px=24, crop'):
+        config.HeatmapConfig(test_stride_px=24)
+    with pytest.raises(ValueError, match='`test_stride_px` must be a positive .*test_stride_px=0'):
+        config.HeatmapConfig(test_stride_px=0)
+
+
+def test_stride_used():
+    one, two = config.HeatmapConfig(), config.HeatmapConfig(test_stride_px=4)
+    assert [heatmap.stride_used(training) for heatmap in (one, two)
+            for training in (True, False)] == [32, 32, 32, 4]
 
 
 @pytest.mark.parametrize('n_depth_cells', [1, 0, -8])

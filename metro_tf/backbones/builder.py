@@ -16,7 +16,7 @@ FAMILIES = {
 
 def build_backbone(
         name, output_stride=32, weights=None, input_shape=(None, None, 3), *, bn_momentum=None,
-        centred_stride=None):
+        centred_stride=None, test_stride=None):
     """Builds a backbone with a selectable output stride.
 
     Cell i of the output has the centre of its receptive field at pixel
@@ -33,21 +33,25 @@ def build_backbone(
         bn_momentum: If given, replaces the momentum of all batch normalisations. The published
             0.999 of MobileNetV3 is too slow for short trainings; ours use 0.98.
         centred_stride: If given, the stride whose cells are centred instead of the output's
-            (see `striding`): the finest one, if features of several strides are combined.
+            (see `striding`): the finest one, if features of several strides are combined. With
+            0 nothing is shifted, and cell i sees pixel `output_stride * i`.
+        test_stride: If given, the output's stride when not in training, with the same weights;
+            `output_stride` is that of training. For the ResNets only.
 
     Returns:
         Functional model from float images `[batch, y, x, 3]`, RGB in `[0, 1]`, to features
         `[batch, y / output_stride, x / output_stride, channels]`.
 
     Raises:
-        ValueError: If the name or stride is unknown, or the weights are missing or do not fit.
+        ValueError: If the name or stride is unknown, the network does not offer two strides, or
+            the weights are missing or do not fit.
     """
     checks.one_of(name, FAMILIES, 'name')
     chosen = FAMILIES[name]
     network = chosen.make_network()
     backbone = striding.restride(
         network, chosen.scaling, input_shape, output_stride=output_stride,
-        centred_stride=centred_stride, bn_momentum=bn_momentum)
+        centred_stride=centred_stride, test_stride=test_stride, bn_momentum=bn_momentum)
     if weights is not None:
         _load_weights(backbone, network, name, weights)
     return backbone

@@ -7,7 +7,7 @@ He et al. (CVPR 2016), each starting as the identity (last scale 0).
 
 import keras
 
-from metro_tf.backbones import family, striding
+from metro_tf.backbones import family, residual, striding
 
 CHANNELS = (16, 32, 64, 128, 192)
 N_BLOCKS = (0, 1, 2, 2, 2)
@@ -29,27 +29,12 @@ def make_network(channels=CHANNELS, n_blocks=N_BLOCKS):
     x = keras.layers.Rescaling(1.0, name='rescaling')(image)
     for i_level, (n_channels, n) in enumerate(zip(channels, n_blocks)):
         level = f'level_{2 ** (i_level + 1)}'
-        x = _conv_norm(x, n_channels, f'{level}_down', stride=2)
+        x = residual.conv_norm(x, n_channels, f'{level}_down', stride=2)
         x = keras.layers.ReLU(name=f'{level}_down_relu')(x)
         for i_block in range(n):
-            x = _residual_block(x, n_channels, f'{level}_block{i_block}')
+            x = residual.residual_block(x, n_channels, f'{level}_block{i_block}')
         x = keras.layers.Activation('linear', name=level)(x)
     return keras.Model(image, x, name='compact_resnet')
-
-
-def _residual_block(x, n_channels, name):
-    y = _conv_norm(x, n_channels, f'{name}_first')
-    y = keras.layers.ReLU(name=f'{name}_first_relu')(y)
-    y = _conv_norm(y, n_channels, f'{name}_second', gamma_initializer='zeros')
-    return keras.layers.ReLU(name=f'{name}_relu')(keras.layers.Add(name=f'{name}_add')([x, y]))
-
-
-def _conv_norm(x, n_channels, name, stride=1, gamma_initializer='ones'):
-    x = keras.layers.Conv2D(
-        n_channels, 3, stride, padding='same', use_bias=False, kernel_initializer='he_normal',
-        name=f'{name}_conv')(x)
-    return keras.layers.BatchNormalization(
-        gamma_initializer=gamma_initializer, name=f'{name}_norm')(x)
 
 
 COMPACT_RESNET = family.Family(

@@ -8,14 +8,18 @@ both sides centres output cell i on its input cell 2 i. If all were like that, c
 stride s would see pixel s i, and the grid would hang off the image centre. One operation, the one
 that reaches the *centred stride* s, is shifted by one of its input cells to the bottom right
 (padding `(k // 2 - 1, k // 2 + 1)`), which puts cell i on pixel `s i + s / 2`. Coarser levels that
-follow it share its offset: they sit on `2 s i + s / 2`, `4 s i + s / 2` and so on.
+follow it share its offset: they sit on `2 s i + s / 2`, `4 s i + s / 2` and so on. Without a
+centred stride nothing is shifted.
+
+Two strides: operations whose geometry differs between a training stride and a test stride become
+those of `two_strides`, which choose by the `training` argument.
 """
 
 import math
 
 import keras
 
-from metro_tf.backbones import input_scaling, padded
+from metro_tf.backbones import input_scaling, padded, two_strides
 
 OUTPUT_STRIDES = (4, 8, 16, 32)
 # Networks are analysed at this input size, where a tensor's size tells its stride.
@@ -24,7 +28,7 @@ ANALYSIS_SIDE_PX = 512
 
 def restride(
         network, scaling, input_shape=(None, None, 3), *, output_stride=32, centred_stride=None,
-        bn_momentum=None):
+        test_stride=None, bn_momentum=None):
     """Rebuilds a network of `keras.applications` with another output stride and a centred grid.
 
     Args:
@@ -34,7 +38,9 @@ def restride(
         input_shape: Shape of the new network's images, without the batch.
         output_stride: Stride of the output, one of `OUTPUT_STRIDES`.
         centred_stride: Stride whose cells are centred, at most `output_stride`, which is also
-            the default.
+            the default; 0 for none, so that cell i lies at pixel `stride * i`.
+        test_stride: If given, the stride of the output when not in training, one of
+            `OUTPUT_STRIDES` up to `output_stride`. Centred unless `centred_stride` is 0.
         bn_momentum: If given, the momentum of all batch normalisations.
 
     Returns:
@@ -42,14 +48,18 @@ def restride(
         images `[batch, y, x, 3]` in `[0, 1]` to features.
 
     Raises:
-        ValueError: If a stride is not offered or an operation is of an unknown kind.
+        ValueError: If a stride is not offered or an operation is of an unknown kind, which for
+            two strides depthwise convolutions are, too.
     """
     centred_stride = output_stride if centred_stride is None else centred_stride
-    for stride in (output_stride, centred_stride):
-        if stride not in OUTPUT_STRIDES or stride > output_stride:
+    for stride, allowed in (
+            (output_stride, OUTPUT_STRIDES), (centred_stride, (0, *OUTPUT_STRIDES))):
+        if stride not in allowed or stride > output_stride:
             raise ValueError(
                 f'`output_stride` must be one of {OUTPUT_STRIDES} and `centred_stride` at most '
                 f'that. Received: output_stride={output_stride}, centred_stride={centred_stride}')
+    if test_stride is not None:
+        _check_test_stride(test_stride, output_stride, centred_stride)
     first_layer = network.layers[1]
     if not isinstance(first_layer, (keras.layers.Rescaling, keras.layers.ZeroPadding2D)):
         raise ValueError(
@@ -59,7 +69,11 @@ def restride(
     def rebuild(layer):
         if layer is first_layer:
             return input_scaling.InputScaling(**scaling, name='input_scaling')
-        return _rebuild_layer(layer, output_stride, centred_stride, bn_momentum)
+        rebuilt = _rebuild_layer(layer, output_stride, centred_stride, bn_momentum)
+        if test_stride in (None, output_stride):
+            return rebuilt
+        return _with_two_strides(rebuilt, _rebuild_layer(
+            layer, test_stride, test_stride if centred_stride else 0, bn_momentum))
 
     return keras.models.clone_model(
         network, input_tensors=keras.Input(input_shape, name='image'), clone_function=rebuild)
@@ -79,6 +93,48 @@ def _rebuild_layer(layer, output_stride, centred_stride, bn_momentum):
     if isinstance(layer, keras.layers.BatchNormalization) and bn_momentum is not None:
         config['momentum'] = bn_momentum
     return type(layer).from_config(config)
+
+
+def _check_test_stride(test_stride, output_stride, centred_stride):
+    if test_stride not in OUTPUT_STRIDES or test_stride > output_stride or (
+            centred_stride not in (0, output_stride)):
+        raise ValueError(
+            f'`test_stride` must be one of {OUTPUT_STRIDES}, at most `output_stride`, and goes '
+            'with 0 or `output_stride` as `centred_stride`. Received: test_stride='
+            f'{test_stride}, output_stride={output_stride}, centred_stride={centred_stride}')
+
+
+def _with_two_strides(train_layer, test_layer):
+    """One layer that is the first in training and the second otherwise."""
+    if isinstance(train_layer, keras.layers.DepthwiseConv2D):
+        raise ValueError(
+            '`test_stride` is offered for networks without depthwise convolutions, the ResNets. '
+            f'Received: a network with the layer {train_layer.name}')
+    is_pooling = isinstance(train_layer, keras.layers.MaxPooling2D)
+    if not is_pooling and not isinstance(train_layer, keras.layers.Conv2D):
+        return train_layer
+    geometries = {
+        'train_geometry': _geometry(train_layer), 'test_geometry': _geometry(test_layer)}
+    if geometries['train_geometry'] == geometries['test_geometry']:
+        return train_layer
+    if is_pooling:
+        return two_strides.TwoStrideMaxPooling2D(
+            train_layer.pool_size[0], name=train_layer.name, **geometries)
+    config = train_layer.get_config()
+    for name in ('strides', 'padding', 'dilation_rate', 'explicit_padding', 'input_step'):
+        config.pop(name, None)
+    return two_strides.TwoStrideConv2D.from_config({**config, **geometries})
+
+
+def _geometry(layer):
+    """What `two_strides` calls the geometry of a rebuilt layer."""
+    if not hasattr(layer, 'strides'):  # a dropped pooling of single pixels
+        return {'stride': 1, 'dilation': 1, 'padding': (0, 0)}
+    dilation = getattr(layer, 'dilation_rate', (1, 1))[0]
+    margin = 0 if hasattr(layer, 'pool_size') else dilation * (layer.kernel_size[0] // 2)
+    return {
+        'stride': layer.strides[0] * getattr(layer, 'input_step', 1), 'dilation': dilation,
+        'padding': tuple(getattr(layer, 'explicit_padding', (margin, margin)))}
 
 
 def _rebuild_conv(layer, padded_class, output_stride, centred_stride):

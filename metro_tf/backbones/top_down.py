@@ -3,12 +3,12 @@
 import keras
 
 from metro_tf import checks
-from metro_tf.backbones import builder
+from metro_tf.backbones import builder, residual
 
 
 def build_top_down(
         name, output_stride=8, n_channels=128, weights=None, input_shape=(None, None, 3), *,
-        n_refinements=1, bn_momentum=None):
+        n_refinements=1, n_blocks=0, bn_momentum=None, centered=True):
     """Builds a backbone of stride 32 with a top-down path to a finer stride.
 
     The idea is that of feature pyramids (Lin et al., CVPR 2017), with one output: every level is
@@ -17,7 +17,8 @@ def build_top_down(
 
     All levels share one grid offset: cell i of stride s sees pixel `s * i + output_stride / 2`,
     so of the twice as fine level, cell 2 i lies exactly on cell i and cell 2 i + 1 halfway to
-    cell i + 1. The output is thus centred as the heatmap layers assume.
+    cell i + 1. The output is thus centred as the heatmap layers assume. Without centring, the
+    offset is 0 at all levels.
 
     Args:
         name: A key of `builder.FAMILIES`.
@@ -27,7 +28,9 @@ def build_top_down(
         input_shape: Shape of an image, without the batch. Sizes may be None; they must be
             multiples of 32.
         n_refinements: Number of depthwise-separable 3x3 convolutions after the last merge.
+        n_blocks: Number of residual blocks of dense 3x3 convolutions after these.
         bn_momentum: If given, the momentum of all batch normalisations.
+        centered: Whether the output's cells are centred.
 
     Returns:
         Functional model from float images `[batch, y, x, 3]`, RGB in `[0, 1]`, to features
@@ -39,7 +42,8 @@ def build_top_down(
     checks.one_of(output_stride, (4, 8, 16), 'output_stride')
     checks.positive(n_channels, 'n_channels')
     backbone = builder.build_backbone(
-        name, 32, weights, input_shape, bn_momentum=bn_momentum, centred_stride=output_stride)
+        name, 32, weights, input_shape, bn_momentum=bn_momentum,
+        centred_stride=output_stride if centered else 0)
     norm_kwargs = {} if bn_momentum is None else {'momentum': bn_momentum}
     features = _lateral(backbone.output, n_channels, 32, norm_kwargs)
     stride = 32
@@ -51,6 +55,9 @@ def build_top_down(
         features = keras.layers.ReLU(name=f'merge_{stride}_relu')(merged)
     for i_refinement in range(n_refinements):
         features = _refine(features, n_channels, i_refinement, norm_kwargs)
+    for i_block in range(n_blocks):
+        features = residual.residual_block(
+            features, n_channels, f'top_down_block{i_block}', norm_kwargs)
     return keras.Model(backbone.input, features, name=f'{name}_top_down')
 
 

@@ -19,12 +19,13 @@ class AbsoluteReconstruction(keras.layers.Layer):
 
     Args:
         crop_side_px: Side of the square crop.
-        stride_px: Distance of neighbouring heatmap cells.
+        stride_px: Distance of neighbouring heatmap cells in training.
         weak_perspective: Whether to use the weak-perspective solution, which is rougher but safe
             for the inconsistent heads of an untrained model.
         mix_3d_inside_fov: Weight in `[0, 1]` of the translated 3D pose against the back-projected
             2D pose, inside the field of view. In training it is drawn uniformly per example, so
             that both heads learn.
+        centered: Whether heatmap cells are centred, see `camera.is_within_fov`.
         **kwargs: Base layer arguments.
 
     Call arguments:
@@ -38,11 +39,13 @@ class AbsoluteReconstruction(keras.layers.Layer):
     """
 
     def __init__(
-            self, crop_side_px, stride_px, weak_perspective=False, mix_3d_inside_fov=0.5, **kwargs):
+            self, crop_side_px, stride_px, weak_perspective=False, mix_3d_inside_fov=0.5, *,
+            centered=True, **kwargs):
         kwargs.setdefault('dtype', 'float32')
         super().__init__(**kwargs)
         self.crop_side_px = checks.positive(crop_side_px, 'crop_side_px')
         self.stride_px = checks.positive(stride_px, 'stride_px')
+        self.centered = centered
         self.weak_perspective = weak_perspective
         if not 0 <= mix_3d_inside_fov <= 1:
             raise ValueError(
@@ -53,7 +56,8 @@ class AbsoluteReconstruction(keras.layers.Layer):
     def call(self, coords2d, coords3d_rel, intrinsics, training=False):
         coords2d, coords3d_rel, intrinsics = (
             tf.cast(tensor, tf.float32) for tensor in (coords2d, coords3d_rel, intrinsics))
-        is_in_fov = camera.is_within_fov(coords2d, self.crop_side_px, self.stride_px)
+        is_in_fov = camera.is_within_fov(
+            coords2d, self.crop_side_px, self.stride_px, centered=self.centered)
         mix = self.mix_3d_inside_fov
         if training:
             mix = tf.random.uniform([tf.shape(coords2d)[0], 1, 1])
@@ -68,4 +72,4 @@ class AbsoluteReconstruction(keras.layers.Layer):
         return {
             **super().get_config(), 'crop_side_px': self.crop_side_px,
             'stride_px': self.stride_px, 'weak_perspective': self.weak_perspective,
-            'mix_3d_inside_fov': self.mix_3d_inside_fov}
+            'mix_3d_inside_fov': self.mix_3d_inside_fov, 'centered': self.centered}

@@ -15,13 +15,15 @@ class _HeatmapHead(keras.layers.Layer):
 
     def __init__(
             self, n_joints, crop_side_px=256, stride_px=32, n_depth_cells=8, box_size_mm=2200.0,
-            **kwargs):
+            *, centered=True, test_stride_px=None, **kwargs):
         super().__init__(**kwargs)
         self.n_joints = checks.positive(n_joints, 'n_joints')
         self.crop_side_px = checks.positive(crop_side_px, 'crop_side_px')
         self.stride_px = checks.positive(stride_px, 'stride_px')
         self.n_depth_cells = checks.positive(n_depth_cells, 'n_depth_cells')
         self.box_size_mm = checks.positive(box_size_mm, 'box_size_mm')
+        self.centered = centered
+        self.test_stride_px = test_stride_px
         self.conv = keras.layers.Conv2D(
             self._n_channels(), 1, name='conv', dtype=kwargs.get('dtype'))
         self.soft_argmax3d = soft_argmax.SoftArgmax((2, 1, 3), name='soft_argmax3d')
@@ -33,6 +35,12 @@ class _HeatmapHead(keras.layers.Layer):
 
     def _n_channels(self):
         raise NotImplementedError
+
+    def _cell_settings(self):
+        """Which cells the coordinate layers get, as their keyword arguments."""
+        return {
+            'crop_side_px': self.crop_side_px, 'stride_px': self.stride_px,
+            'centered': self.centered, 'test_stride_px': self.test_stride_px}
 
     def _conv_logits(self, features):
         return tf.cast(self.conv(features), tf.float32)
@@ -48,7 +56,8 @@ class _HeatmapHead(keras.layers.Layer):
         return {
             **super().get_config(), 'n_joints': self.n_joints, 'crop_side_px': self.crop_side_px,
             'stride_px': self.stride_px, 'n_depth_cells': self.n_depth_cells,
-            'box_size_mm': self.box_size_mm}
+            'box_size_mm': self.box_size_mm, 'centered': self.centered,
+            'test_stride_px': self.test_stride_px}
 
 
 class _VolumeHead(_HeatmapHead):
@@ -57,14 +66,14 @@ class _VolumeHead(_HeatmapHead):
     def _n_channels(self):
         return self.n_depth_cells * self.n_joints
 
-    def call(self, features):
-        return self.decode(self.logits(features))
+    def call(self, features, training=False):
+        return self.decode(self.logits(features), training)
 
     def logits(self, features):
         """Features to float32 logits `[batch, y, x, depth, joints]`."""
         return self._split_depth(self._conv_logits(features))
 
-    def decode(self, logits3d):
+    def decode(self, logits3d, training=False):
         raise NotImplementedError
 
     def compute_output_shape(self, input_shape):
@@ -82,13 +91,16 @@ class MetricHeatmapHead(_VolumeHead):
     Args:
         n_joints: Number of joints.
         crop_side_px: Side of the square crop that the features come from.
-        stride_px: Stride of the features.
+        stride_px: Stride of the features in training.
         n_depth_cells: Number of heatmap planes along the viewing direction.
         box_size_mm: Side of the metric box that the volume stands for.
+        centered: Whether the first cell lies at half a stride; else at 0.
+        test_stride_px: Stride of the features out of training, if it differs.
         **kwargs: Base layer arguments.
 
     Call arguments:
         features: Float tensor `[batch, y, x, channels]`.
+        training: Boolean, which stride the features have.
 
     Returns:
         Float32 tensor `[batch, n_joints, 3]`, mm, with an arbitrary origin (a corner of the box).
@@ -96,15 +108,16 @@ class MetricHeatmapHead(_VolumeHead):
 
     def __init__(
             self, n_joints, crop_side_px=256, stride_px=32, n_depth_cells=8, box_size_mm=2200.0,
-            **kwargs):
+            *, centered=True, test_stride_px=None, **kwargs):
         super().__init__(
-            n_joints, crop_side_px, stride_px, n_depth_cells, box_size_mm, **kwargs)
+            n_joints, crop_side_px, stride_px, n_depth_cells, box_size_mm, centered=centered,
+            test_stride_px=test_stride_px, **kwargs)
         self.to_metric = heatmap_coords.HeatmapToMetric(
-            crop_side_px, stride_px, box_size_mm, name='to_metric')
+            **self._cell_settings(), box_size_mm=box_size_mm, name='to_metric')
 
-    def decode(self, logits3d):
+    def decode(self, logits3d, training=False):
         """Logits `[batch, y, x, depth, joints]` to coordinates `[batch, joints, 3]` in mm."""
-        return self.to_metric(self.soft_argmax3d(logits3d))
+        return self.to_metric(self.soft_argmax3d(logits3d), training=training)
 
 
 @keras.utils.register_keras_serializable(package='metro_tf')
@@ -118,13 +131,16 @@ class Heatmap25DHead(_VolumeHead):
     Args:
         n_joints: Number of joints.
         crop_side_px: Side of the square crop that the features come from.
-        stride_px: Stride of the features.
+        stride_px: Stride of the features in training.
         n_depth_cells: Number of heatmap planes along the viewing direction.
         box_size_mm: Extent in depth that the volume stands for.
+        centered: Whether the first cell lies at half a stride; else at 0.
+        test_stride_px: Stride of the features out of training, if it differs.
         **kwargs: Base layer arguments.
 
     Call arguments:
         features: Float tensor `[batch, y, x, channels]`.
+        training: Boolean, which stride the features have.
 
     Returns:
         Float32 tensor `[batch, n_joints, 3]`: x and y in px of the crop, and depth in mm with an
@@ -133,15 +149,16 @@ class Heatmap25DHead(_VolumeHead):
 
     def __init__(
             self, n_joints, crop_side_px=256, stride_px=32, n_depth_cells=8, box_size_mm=2200.0,
-            **kwargs):
+            *, centered=True, test_stride_px=None, **kwargs):
         super().__init__(
-            n_joints, crop_side_px, stride_px, n_depth_cells, box_size_mm, **kwargs)
+            n_joints, crop_side_px, stride_px, n_depth_cells, box_size_mm, centered=centered,
+            test_stride_px=test_stride_px, **kwargs)
         self.to_25d = heatmap_coords.HeatmapTo25D(
-            crop_side_px, stride_px, box_size_mm, name='to_25d')
+            **self._cell_settings(), box_size_mm=box_size_mm, name='to_25d')
 
-    def decode(self, logits3d):
+    def decode(self, logits3d, training=False):
         """Logits `[batch, y, x, depth, joints]` to `[batch, joints, 3]` in px, px and mm."""
-        return self.to_25d(self.soft_argmax3d(logits3d))
+        return self.to_25d(self.soft_argmax3d(logits3d), training=training)
 
 
 @keras.utils.register_keras_serializable(package='metro_tf')
@@ -156,13 +173,16 @@ class MetrabsHeads(_HeatmapHead):
     Args:
         n_joints: Number of joints.
         crop_side_px: Side of the square crop that the features come from.
-        stride_px: Stride of the features.
+        stride_px: Stride of the features in training.
         n_depth_cells: Number of heatmap planes along the viewing direction.
         box_size_mm: Side of the metric box that the volume stands for.
+        centered: Whether the first cell lies at half a stride; else at 0.
+        test_stride_px: Stride of the features out of training, if it differs.
         **kwargs: Base layer arguments.
 
     Call arguments:
         features: Float tensor `[batch, y, x, channels]`.
+        training: Boolean, which stride the features have.
 
     Returns:
         Tuple of float32 tensors: coords2d `[batch, n_joints, 2]` in px of the crop, and
@@ -171,29 +191,30 @@ class MetrabsHeads(_HeatmapHead):
 
     def __init__(
             self, n_joints, crop_side_px=256, stride_px=32, n_depth_cells=8, box_size_mm=2200.0,
-            **kwargs):
+            *, centered=True, test_stride_px=None, **kwargs):
         super().__init__(
-            n_joints, crop_side_px, stride_px, n_depth_cells, box_size_mm, **kwargs)
+            n_joints, crop_side_px, stride_px, n_depth_cells, box_size_mm, centered=centered,
+            test_stride_px=test_stride_px, **kwargs)
         self.soft_argmax2d = soft_argmax.SoftArgmax((2, 1), name='soft_argmax2d')
-        self.to_image = heatmap_coords.HeatmapToImage(crop_side_px, stride_px, name='to_image')
+        self.to_image = heatmap_coords.HeatmapToImage(**self._cell_settings(), name='to_image')
         self.to_metric = heatmap_coords.HeatmapToMetric(
-            crop_side_px, stride_px, box_size_mm, name='to_metric')
+            **self._cell_settings(), box_size_mm=box_size_mm, name='to_metric')
 
     def _n_channels(self):
         return (1 + self.n_depth_cells) * self.n_joints
 
-    def call(self, features):
-        return self.decode(*self.logits(features))
+    def call(self, features, training=False):
+        return self.decode(*self.logits(features), training)
 
     def logits(self, features):
         """Features to float32 logits `[batch, y, x, joints]` and `[batch, y, x, depth, joints]`."""
         logits = self._conv_logits(features)
         return logits[..., :self.n_joints], self._split_depth(logits[..., self.n_joints:])
 
-    def decode(self, logits2d, logits3d):
+    def decode(self, logits2d, logits3d, training=False):
         """Logits to coords2d `[batch, joints, 2]` in px and coords3d_rel `[..., 3]` in mm."""
-        coords3d_rel = self.to_metric(self.soft_argmax3d(logits3d))
-        return self.to_image(self.soft_argmax2d(logits2d)), coords3d_rel
+        coords2d = self.to_image(self.soft_argmax2d(logits2d), training=training)
+        return coords2d, self.to_metric(self.soft_argmax3d(logits3d), training=training)
 
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.n_joints, 2), (input_shape[0], self.n_joints, 3)

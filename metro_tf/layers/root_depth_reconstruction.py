@@ -19,11 +19,12 @@ class RootDepthReconstruction(keras.layers.Layer):
 
     Args:
         crop_side_px: Side of the square crop.
-        stride_px: Distance of neighbouring heatmap cells.
+        stride_px: Distance of neighbouring heatmap cells in training.
         edges: Sequence of pairs of joint indices, the bones; at least one.
         bone_lengths_mm: Sequence of floats, the length of each bone.
         i_root_joint: Index of the joint that relative depths refer to, or None for the mean of
             all joints. It matters for `root_depth_mm` only.
+        centered: Whether heatmap cells are centred, see `camera.is_within_fov`.
         **kwargs: Base layer arguments.
 
     Call arguments:
@@ -38,7 +39,8 @@ class RootDepthReconstruction(keras.layers.Layer):
     """
 
     def __init__(
-            self, crop_side_px, stride_px, edges, bone_lengths_mm, i_root_joint=None, **kwargs):
+            self, crop_side_px, stride_px, edges, bone_lengths_mm, i_root_joint=None, *,
+            centered=True, **kwargs):
         kwargs.setdefault('dtype', 'float32')
         super().__init__(**kwargs)
         self.crop_side_px = checks.positive(crop_side_px, 'crop_side_px')
@@ -51,12 +53,13 @@ class RootDepthReconstruction(keras.layers.Layer):
                 '`bone_lengths_mm` must have one length for each of at least one edge. Received: '
                 f'{len(self.bone_lengths_mm)} lengths for {len(self.edges)} edges')
         self.i_root_joint = i_root_joint
+        self.centered = centered
 
     def call(self, coords25d, intrinsics, root_depth_mm=None):
         coords25d = tf.cast(coords25d, tf.float32)
         if root_depth_mm is None:
             is_in_fov = camera.is_within_fov(
-                coords25d[..., :2], self.crop_side_px, self.stride_px)
+                coords25d[..., :2], self.crop_side_px, self.stride_px, centered=self.centered)
             root_depth_mm = root_depth.from_bone_lengths(
                 coords25d, intrinsics, self.edges, self.bone_lengths_mm, is_in_fov,
                 i_root_joint=self.i_root_joint)
@@ -71,4 +74,5 @@ class RootDepthReconstruction(keras.layers.Layer):
         return {
             **super().get_config(), 'crop_side_px': self.crop_side_px,
             'stride_px': self.stride_px, 'edges': self.edges,
-            'bone_lengths_mm': self.bone_lengths_mm, 'i_root_joint': self.i_root_joint}
+            'bone_lengths_mm': self.bone_lengths_mm, 'i_root_joint': self.i_root_joint,
+            'centered': self.centered}

@@ -18,11 +18,14 @@ from metro_tf.losses.heads import (
 from metro_tf.losses.image import (
     FieldOfView, aligned_image_loss, image_loss, projection_loss, weak_projection_loss)
 from metro_tf.losses.label_joints import group_means, lower_hips, matching_joints
+from metro_tf.losses.latent import (
+    HYBRID_2D, HYBRID_3D, HybridWeights, consistency_loss, hybrid_loss, perspective_loss)
 from metro_tf.losses.pose import MM_PER_M, absolute_loss, centered, root_relative_loss
 from metro_tf.losses.selection import REDUCTIONS
 
 __all__ = [
-    'MM_PER_M', 'REDUCTIONS', 'FieldOfView', 'absolute_loss', 'aligned_image_loss', 'centered',
-    'group_means', 'head_loss', 'heatmap_cross_entropy', 'image_loss', 'lower_hips',
-    'matching_joints', 'pose25d_loss', 'projection_loss', 'root_relative_loss',
-    'volume_cross_entropy', 'weak_head_loss', 'weak_projection_loss']
+    'HYBRID_2D', 'HYBRID_3D', 'MM_PER_M', 'REDUCTIONS', 'FieldOfView', 'HybridWeights',
+    'absolute_loss', 'aligned_image_loss', 'centered', 'consistency_loss', 'group_means',
+    'head_loss', 'heatmap_cross_entropy', 'hybrid_loss', 'image_loss', 'lower_hips',
+    'matching_joints', 'perspective_loss', 'pose25d_loss', 'projection_loss',
+    'root_relative_loss', 'volume_cross_entropy', 'weak_head_loss', 'weak_projection_loss']

@@ -2,11 +2,14 @@
 
 import keras
 
+from metro_tf.models.affine_autoencoder import AffineAutoencoder
+from metro_tf.models.latent_metrabs import LatentMetrabs
 from metro_tf.models.metrabs import Metrabs
 from metro_tf.models.metro import Metro
 from metro_tf.models.pose25d import Pose25D
 
-__all__ = ['Metrabs', 'Metro', 'Pose25D', 'load_crop_model']
+__all__ = [
+    'AffineAutoencoder', 'LatentMetrabs', 'Metrabs', 'Metro', 'Pose25D', 'load_crop_model']
 
 
 def load_crop_model(path):
@@ -16,7 +19,7 @@ def load_crop_model(path):
         path: Path of the file.
 
     Returns:
-        `Metrabs`, `Metro` or `Pose25D`, not compiled.
+        `Metrabs`, `Metro`, `Pose25D` or `LatentMetrabs`, not compiled.
 
     Raises:
         ValueError: If there is no such file or it cannot be loaded.

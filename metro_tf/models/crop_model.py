@@ -1,5 +1,6 @@
 """What all crop models share: backbone, joints, heatmap settings and saving."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import keras
@@ -16,7 +17,7 @@ class CropModel(keras.Model):
 
     Args:
         backbone: Keras model from images `[batch, side, side, 3]` in `[0, 1]` to features of
-            stride `stride_px`, with centred cells (see `backbones.builder`).
+            stride `stride_px` (see `backbones.builder`).
         joint_names: Sequence of names out of the vocabulary of `skeleton`.
         edges: Sequence of pairs of joint indices, the bones.
         crop_side_px: Side of the square crop. It is part of the model and cannot change after
@@ -24,16 +25,19 @@ class CropModel(keras.Model):
         stride_px: Stride of the features.
         n_depth_cells: Number of heatmap planes along the viewing direction.
         box_size_mm: Side of the metric box that the volume stands for.
+        centered: Whether the cells of the features are centred (see `config.HeatmapConfig`).
+        test_stride_px: Stride of the features out of training, if it differs: the one that the
+            backbone was built with (see `backbones.builder`).
         **kwargs: Arguments of `keras.Model`.
     """
 
     def __init__(
             self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
-            box_size_mm=2200.0, **kwargs):
+            box_size_mm=2200.0, *, centered=True, test_stride_px=None, **kwargs):
         # Under a half-precision policy Keras would round intrinsics and depths, too.
         super().__init__(autocast=False, **kwargs)
         self.heatmap_config = config_lib.HeatmapConfig(
-            crop_side_px, stride_px, n_depth_cells, box_size_mm)
+            crop_side_px, stride_px, n_depth_cells, box_size_mm, centered, test_stride_px)
         self.skeleton = skeleton.Skeleton(
             tuple(joint_names), tuple(tuple(int(i) for i in edge) for edge in edges))
         self.backbone = backbone
@@ -85,9 +89,11 @@ class CropModel(keras.Model):
             n_missing = tf.cast(n_examples == 0, tf.int32)
             image = tf.pad(image, [[0, n_missing], [0, 0], [0, 0], [0, 0]])
         features = self.backbone(image, training=training)
+        stride_px = self.heatmap_config.stride_used(training)
+        name = 'stride_px' if training or not self.heatmap_config.test_stride_px else (
+            'test_stride_px')
         _check_square(
-            features, side // self.heatmap_config.stride_px,
-            f'`stride_px` ({self.heatmap_config.stride_px}) must be the stride of `backbone`')
+            features, side // stride_px, f'`{name}` ({stride_px}) must be the stride of `backbone`')
         logits = self.heads.logits(features)
         if can_be_empty:
             return tf.nest.map_structure(lambda tensor: tensor[:n_examples], logits)
@@ -100,10 +106,7 @@ class CropModel(keras.Model):
             'backbone': keras.saving.serialize_keras_object(self.backbone),
             'joint_names': list(self.joint_names),
             'edges': [list(edge) for edge in self.joint_edges],
-            'crop_side_px': self.heatmap_config.crop_side_px,
-            'stride_px': self.heatmap_config.stride_px,
-            'n_depth_cells': self.heatmap_config.n_depth_cells,
-            'box_size_mm': self.heatmap_config.box_size_mm}
+            **dataclasses.asdict(self.heatmap_config)}
 
     @classmethod
     def from_config(cls, config, custom_objects=None):

@@ -1,5 +1,7 @@
 """MeTRAbs: absolute poses from one crop."""
 
+import dataclasses
+
 import keras
 
 from metro_tf.layers import absolute_reconstruction, heatmap_heads
@@ -15,7 +17,7 @@ class Metrabs(crop_model.CropModel):
 
     Args:
         backbone: Keras model from images `[batch, side, side, 3]` in `[0, 1]` to features of
-            stride `stride_px`, with centred cells (see `backbones.builder`).
+            stride `stride_px` (see `backbones.builder`).
         joint_names: Sequence of names out of the vocabulary of `skeleton`.
         edges: Sequence of pairs of joint indices, the bones.
         crop_side_px: Side of the square crop. It is part of the model and cannot change after
@@ -24,6 +26,9 @@ class Metrabs(crop_model.CropModel):
             count as outside the field of view.
         n_depth_cells: Number of heatmap planes along the viewing direction.
         box_size_mm: Side of the metric box that the volume stands for.
+        centered: Whether the cells of the features are centred (see `config.HeatmapConfig`).
+        test_stride_px: Stride of the features out of training, if it differs: the one that the
+            backbone was built with (see `backbones.builder`).
         weak_perspective: See `AbsoluteReconstruction`.
         mix_3d_inside_fov: See `AbsoluteReconstruction`.
         **kwargs: Arguments of `keras.Model`.
@@ -39,14 +44,16 @@ class Metrabs(crop_model.CropModel):
 
     def __init__(
             self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
-            box_size_mm=2200.0, *, weak_perspective=False, mix_3d_inside_fov=0.5, **kwargs):
+            box_size_mm=2200.0, *, centered=True, test_stride_px=None, weak_perspective=False,
+            mix_3d_inside_fov=0.5, **kwargs):
         super().__init__(
             backbone, joint_names, edges, crop_side_px, stride_px, n_depth_cells, box_size_mm,
-            **kwargs)
+            centered=centered, test_stride_px=test_stride_px, **kwargs)
         self.heads = heatmap_heads.MetrabsHeads(
-            len(joint_names), crop_side_px, stride_px, n_depth_cells, box_size_mm, name='heads')
+            len(joint_names), **dataclasses.asdict(self.heatmap_config), name='heads')
         self.reconstruction = absolute_reconstruction.AbsoluteReconstruction(
-            crop_side_px, stride_px, weak_perspective, mix_3d_inside_fov, name='reconstruction')
+            crop_side_px, stride_px, weak_perspective, mix_3d_inside_fov, centered=centered,
+            name='reconstruction')
         self.build()
 
     def call(self, inputs, training=False):
@@ -73,7 +80,7 @@ class Metrabs(crop_model.CropModel):
             raise ValueError(
                 '`inputs` must contain the crop\'s intrinsics, [batch, 3, 3]. Received: image only')
         logits2d, logits3d = self.predict_logits(image, training)
-        coords2d, coords3d_rel = self.heads.decode(logits2d, logits3d)
+        coords2d, coords3d_rel = self.heads.decode(logits2d, logits3d, training)
         coords3d_cam = self.reconstruction(
             coords2d, coords3d_rel, intrinsics, training=training)
         return {

@@ -1,5 +1,7 @@
 """MeTRo: metric poses of unknown position from one crop."""
 
+import dataclasses
+
 import keras
 
 from metro_tf.layers import heatmap_heads
@@ -14,7 +16,7 @@ class Metro(crop_model.CropModel):
 
     Args:
         backbone: Keras model from images `[batch, side, side, 3]` in `[0, 1]` to features of
-            stride `stride_px`, with centred cells (see `backbones.builder`).
+            stride `stride_px` (see `backbones.builder`).
         joint_names: Sequence of names out of the vocabulary of `skeleton`.
         edges: Sequence of pairs of joint indices, the bones.
         crop_side_px: Side of the square crop. It is part of the model and cannot change after
@@ -22,6 +24,9 @@ class Metro(crop_model.CropModel):
         stride_px: Stride of the features.
         n_depth_cells: Number of heatmap planes along the viewing direction.
         box_size_mm: Side of the metric box that the volume stands for.
+        centered: Whether the cells of the features are centred (see `config.HeatmapConfig`).
+        test_stride_px: Stride of the features out of training, if it differs: the one that the
+            backbone was built with (see `backbones.builder`).
         **kwargs: Arguments of `keras.Model`.
 
     Call arguments:
@@ -36,12 +41,12 @@ class Metro(crop_model.CropModel):
 
     def __init__(
             self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
-            box_size_mm=2200.0, **kwargs):
+            box_size_mm=2200.0, *, centered=True, test_stride_px=None, **kwargs):
         super().__init__(
             backbone, joint_names, edges, crop_side_px, stride_px, n_depth_cells, box_size_mm,
-            **kwargs)
+            centered=centered, test_stride_px=test_stride_px, **kwargs)
         self.heads = heatmap_heads.MetricHeatmapHead(
-            len(joint_names), crop_side_px, stride_px, n_depth_cells, box_size_mm, name='heads')
+            len(joint_names), **dataclasses.asdict(self.heatmap_config), name='heads')
         self.build()
 
     def call(self, inputs, training=False):
@@ -63,4 +68,4 @@ class Metro(crop_model.CropModel):
         """
         image, _ = crop_model.split_inputs(inputs)
         logits3d = self.predict_logits(image, training)
-        return {'logits3d': logits3d, 'coords3d_rel': self.heads.decode(logits3d)}
+        return {'logits3d': logits3d, 'coords3d_rel': self.heads.decode(logits3d, training)}

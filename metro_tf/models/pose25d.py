@@ -1,5 +1,6 @@
 """2.5D: image points and relative depths from one crop, absolute poses by bone lengths."""
 
+import dataclasses
 from collections.abc import Mapping
 
 import keras
@@ -20,7 +21,7 @@ class Pose25D(crop_model.CropModel):
 
     Args:
         backbone: Keras model from images `[batch, side, side, 3]` in `[0, 1]` to features of
-            stride `stride_px`, with centred cells (see `backbones.builder`).
+            stride `stride_px` (see `backbones.builder`).
         joint_names: Sequence of names out of the vocabulary of `skeleton`.
         edges: Sequence of pairs of joint indices, the bones; at least one.
         crop_side_px: Side of the square crop. It is part of the model and cannot change after
@@ -29,6 +30,9 @@ class Pose25D(crop_model.CropModel):
             border count as outside the field of view.
         n_depth_cells: Number of heatmap planes along the viewing direction.
         box_size_mm: Extent in depth that the volume stands for.
+        centered: Whether the cells of the features are centred (see `config.HeatmapConfig`).
+        test_stride_px: Stride of the features out of training, if it differs: the one that the
+            backbone was built with (see `backbones.builder`).
         bone_lengths_mm: Sequence of floats, the typical length of each of `edges`, usually the
             mean over the training examples.
         i_root_joint: Index of the joint that a given root depth is the depth of, or None for the
@@ -48,15 +52,16 @@ class Pose25D(crop_model.CropModel):
 
     def __init__(
             self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
-            box_size_mm=2200.0, *, bone_lengths_mm, i_root_joint=None, **kwargs):
+            box_size_mm=2200.0, *, centered=True, test_stride_px=None, bone_lengths_mm,
+            i_root_joint=None, **kwargs):
         super().__init__(
             backbone, joint_names, edges, crop_side_px, stride_px, n_depth_cells, box_size_mm,
-            **kwargs)
+            centered=centered, test_stride_px=test_stride_px, **kwargs)
         self.heads = heatmap_heads.Heatmap25DHead(
-            len(joint_names), crop_side_px, stride_px, n_depth_cells, box_size_mm, name='heads')
+            len(joint_names), **dataclasses.asdict(self.heatmap_config), name='heads')
         self.reconstruction = root_depth_reconstruction.RootDepthReconstruction(
             crop_side_px, stride_px, self.joint_edges, bone_lengths_mm, i_root_joint,
-            name='reconstruction')
+            centered=centered, name='reconstruction')
         self.build()
 
     @property
@@ -88,7 +93,7 @@ class Pose25D(crop_model.CropModel):
                 '`inputs` must contain the crop\'s intrinsics, [batch, 3, 3]. Received: image only')
         root_depth_mm = inputs.get('root_depth_mm') if isinstance(inputs, Mapping) else None
         logits3d = self.predict_logits(image, training)
-        coords25d = self.heads.decode(logits3d)
+        coords25d = self.heads.decode(logits3d, training)
         coords3d_cam = self.reconstruction(coords25d, intrinsics, root_depth_mm)
         return {'logits3d': logits3d, 'coords25d': coords25d, 'coords3d_cam': coords3d_cam}
 

@@ -51,6 +51,14 @@ def test_top_down_cells_see_the_pixel_that_the_layer_assigns(name, finest):
     assert_centred(probe, finest, *AXES[1], middle + 2)
 
 
+def test_blocks_leave_the_cells_where_they_are():
+    probe = probes.linear_probe(
+        top_down.build_top_down('compact_resnet', 8, n_channels=8, n_blocks=2))
+    axis, image_shape = AXES[0]
+    for i_cell in (LONG // 16 - 1, LONG // 16):
+        assert_centred(probe, 8, axis, image_shape, i_cell)
+
+
 @pytest.mark.parametrize('name, stride', CASES)
 def test_shifting_the_input_by_a_stride_shifts_the_output_by_a_cell(name, stride):
     assert_shifts(probes.restrided_probe(name, stride), shift_px=stride, shift_cells=1)

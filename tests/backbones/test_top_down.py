@@ -47,10 +47,22 @@ def test_all_levels_count():
 
 def test_momentum_reaches_all_normalisations():
     model = top_down.build_top_down(
-        'mobilenet_v3_small', 8, n_channels=16, n_refinements=2, bn_momentum=0.98)
+        'mobilenet_v3_small', 8, n_channels=16, n_refinements=2, n_blocks=1, bn_momentum=0.98)
     norms = [layer for layer in model.layers
              if isinstance(layer, keras.layers.BatchNormalization)]
-    assert len(norms) == 34 + 3 + 4 and {norm.momentum for norm in norms} == {0.98}
+    assert len(norms) == 34 + 3 + 4 + 2 and {norm.momentum for norm in norms} == {0.98}
+
+
+def test_blocks_come_last_and_begin_as_the_identity():
+    model = top_down.build_top_down('mobilenet_v3_small', 8, n_channels=16, n_blocks=2)
+    assert tuple(model.output_shape) == (None, None, None, 16)
+    before = model.get_layer('refine_0_relu').output
+    values = keras.Model(model.input, [before, model.output])(random_images())
+    assert np.std(values[0]) > 0
+    np.testing.assert_array_equal(values[0], values[1])
+    convs = [model.get_layer(f'top_down_block{i}_{name}_conv')
+             for i in (0, 1) for name in ('first', 'second')]
+    assert {conv.get_weights()[0].shape for conv in convs} == {(3, 3, 16, 16)}
 
 
 def test_weights_are_those_of_the_backbone(tmp_path):

@@ -44,6 +44,17 @@ def test_matches_the_geometry_with_its_settings():
             layer(coords2d, coords3d_rel, intrinsics), expected, rtol=1e-5, atol=0.01)
 
 
+def test_field_of_view_without_centring():
+    """Inside is 8 to 216 px; there, without any 3D share, the pose projects to the 2D pose."""
+    (coords2d, coords3d_rel, intrinsics), _ = make_inputs()
+    coords2d[:, :4] = [[9, 128], [7, 128], [215, 128], [217, 128]]
+    layer = absolute_reconstruction.AbsoluteReconstruction(
+        SIDE, STRIDE, mix_3d_inside_fov=0, centered=False)
+    projected = camera.project(layer(coords2d, coords3d_rel, intrinsics), intrinsics)
+    error = np.abs(projected - coords2d).max(axis=(0, 2))
+    assert np.all((error < 0.1)[:4] == [True, False, True, False])
+
+
 def test_mix_chooses_between_3d_and_2d():
     inputs, _ = make_inputs()
     inputs[0] = inputs[0] + np.random.default_rng(1).normal(0, 3, inputs[0].shape).astype('f')
@@ -84,7 +95,7 @@ def test_layer():
     helpers.check_layer(
         absolute_reconstruction.AbsoluteReconstruction,
         {'crop_side_px': SIDE, 'stride_px': STRIDE, 'weak_perspective': True,
-         'mix_3d_inside_fov': 0.25}, inputs, rtol=1e-4, atol=0.01)
+         'mix_3d_inside_fov': 0.25, 'centered': False}, inputs, rtol=1e-4, atol=0.01)
     layer = absolute_reconstruction.AbsoluteReconstruction(SIDE, STRIDE)
     json.dumps(layer.get_config())
 

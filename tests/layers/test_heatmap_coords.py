@@ -12,6 +12,24 @@ def test_outer_cells_in_pixels(side, stride, first, last):
     np.testing.assert_allclose(pixels, [[first, first], [last, last]], atol=1e-3)
 
 
+@pytest.mark.parametrize('side, stride, last', [(256, 32, 224), (256, 4, 252), (384, 32, 352)])
+def test_outer_cells_without_centring(side, stride, last):
+    corners = [[0., 0., 0.], [1., 1., 1.]]
+    pixels = heatmap_coords.heatmap_to_image(corners, side, stride, centered=False)
+    np.testing.assert_allclose(pixels, [[0, 0], [last, last]], atol=1e-3)
+    metric = heatmap_coords.heatmap_to_metric(corners, side, stride, 2200, centered=False)
+    far = last * 2200 / side
+    np.testing.assert_allclose(metric, [[0, 0, 0], [far, far, 2200]], atol=1e-3)
+    coords25d = heatmap_coords.heatmap_to_25d(corners, side, stride, 2200, centered=False)
+    np.testing.assert_allclose(coords25d, [[0, 0, 0], [last, last, 2200]], atol=1e-3)
+
+
+def test_all_cells_of_stride_4():
+    fractions = np.linspace(0, 1, 64, dtype=np.float32)[:, np.newaxis].repeat(2, 1)
+    pixels = heatmap_coords.heatmap_to_image(fractions, 256, 4)
+    np.testing.assert_allclose(pixels[:, 0], np.arange(2, 255, 4), atol=1e-3)
+
+
 def test_middle_of_the_heatmap_is_the_middle_of_the_crop():
     coords = [0.5, 0.5, 0.5]
     np.testing.assert_allclose(heatmap_coords.heatmap_to_image(coords, 256, 32), [128, 128])
@@ -40,15 +58,16 @@ def test_25d_is_in_pixels_and_millimetres():
 
 @pytest.mark.parametrize('side, stride', [(256, 32), (160, 8), (100, 16)])
 @pytest.mark.parametrize('in_graph', [False, True])
-def test_inverses(side, stride, in_graph):
+@pytest.mark.parametrize('centered', [False, True])
+def test_inverses(side, stride, in_graph, centered):
     coords = np.random.default_rng(0).uniform(-0.5, 1.5, (2, 5, 3)).astype(np.float32)
 
     def back_and_forth(coords):
-        pixels = heatmap_coords.heatmap_to_image(coords, side, stride)
-        metric = heatmap_coords.heatmap_to_metric(coords, side, stride, 2000)
+        pixels = heatmap_coords.heatmap_to_image(coords, side, stride, centered=centered)
+        metric = heatmap_coords.heatmap_to_metric(coords, side, stride, 2000, centered=centered)
         return (
-            heatmap_coords.image_to_heatmap(pixels, side, stride),
-            heatmap_coords.metric_to_heatmap(metric, side, stride, 2000))
+            heatmap_coords.image_to_heatmap(pixels, side, stride, centered=centered),
+            heatmap_coords.metric_to_heatmap(metric, side, stride, 2000, centered=centered))
 
     coords2d, coords3d = (
         helpers.run_in_graph(back_and_forth, coords) if in_graph else back_and_forth(coords))
@@ -73,6 +92,18 @@ def test_layers():
     np.testing.assert_allclose(
         heatmap_coords.HeatmapToMetric(**settings, box_size_mm=2000.0)(coords),
         heatmap_coords.heatmap_to_metric(coords, 160, 8, 2000.0))
+
+
+@pytest.mark.parametrize('layer_cls', [
+    heatmap_coords.HeatmapToImage, heatmap_coords.HeatmapToMetric, heatmap_coords.HeatmapTo25D])
+def test_layers_follow_stride_and_centring(layer_cls):
+    settings = {'crop_side_px': 256, 'stride_px': 32, 'centered': False, 'test_stride_px': 4}
+    corners = np.float32([[0, 0, 0], [1, 1, 1]])
+    helpers.check_layer(layer_cls, settings, corners)
+    px_per_unit = 256 / 2200 if layer_cls is heatmap_coords.HeatmapToMetric else 1
+    for training, last in ((True, 224), (False, 252)):
+        coords = layer_cls(**settings)(corners, training=training).numpy() * px_per_unit
+        np.testing.assert_allclose(coords[:, :2], [[0, 0], [last, last]], atol=1e-3)
 
 
 def test_layers_stay_in_float32(dtype_policy):

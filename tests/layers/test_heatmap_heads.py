@@ -46,6 +46,24 @@ def test_2d_channels_come_first():
     np.testing.assert_allclose(logits3d[0, 1, 0], 3 + np.arange(15).reshape(5, 3))
 
 
+@pytest.mark.parametrize('head_cls', HEADS)
+def test_two_strides_without_centring(head_cls):
+    """Cells of 8 px, or of 16 px in training, from pixel 0 on; a box of 1000 mm over 64 px."""
+    settings = {**SETTINGS, 'test_stride_px': 8, 'centered': False}
+    helpers.check_layer(head_cls, settings, random_features(), atol=1e-3)
+    head = head_cls(**settings)
+    for training, n_cells, stride in ((True, 4, 16), (False, 8, 8)):
+        logits3d = np.zeros((1, n_cells, n_cells, 5, 3), np.float32)
+        logits3d[0, 0, 2, 4] = 60
+        logits = [logits3d] if head_cls in VOLUME_HEADS else [logits3d[..., 4, :], logits3d]
+        *coords2d, coords3d = tf.nest.flatten(head.decode(*logits, training=training))
+        unit = 1 if head_cls is heatmap_heads.Heatmap25DHead else 1000 / 64
+        np.testing.assert_allclose(
+            coords3d, np.tile([2 * stride * unit, 0, 1000], (1, 3, 1)), atol=0.01)
+        for coords in coords2d:
+            np.testing.assert_allclose(coords, np.tile([2 * stride, 0], (1, 3, 1)), atol=0.01)
+
+
 def test_decoding_of_peaks_by_hand():
     logits2d = np.zeros((1, 4, 4, 3), np.float32)
     logits3d = np.zeros((1, 4, 4, 5, 3), np.float32)

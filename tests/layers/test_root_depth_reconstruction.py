@@ -46,6 +46,20 @@ def test_given_root_depth_replaces_the_bones():
         np.testing.assert_allclose(actual, coords3d_cam, atol=0.05)
 
 
+def test_field_of_view_without_centring():
+    """The bounds are 8 and 216 px: the joint at 217 px and its bone do not count.
+
+    The other bone spans 50 px at a focal length of 500 px, so its 300 mm are at 3000 mm.
+    """
+    coords25d = np.float32([[[128, 128, 0], [128, 178, 0], [217, 128, 0]]])
+    intrinsics = np.float32([[[500, 0, 128], [0, 500, 128], [0, 0, 1]]])
+    settings = {'edges': ((0, 1), (0, 2)), 'bone_lengths_mm': (300.0, 400.0)}
+    coords3d = make_layer(**settings, centered=False)(coords25d, intrinsics)
+    np.testing.assert_allclose(coords3d[0, :2], [[0, 0, 3000], [0, 300, 3000]], atol=0.1)
+    # The bone of 89 px would be 400 mm long at 2247 mm.
+    assert 2247 < make_layer(**settings)(coords25d, intrinsics)[0, 0, 2] < 2900
+
+
 def test_joints_near_the_border_do_not_count():
     (coords25d, intrinsics), _, _ = make_inputs()
     coords25d[:, 4, :2] = [23.9, 128]  # the bounds are 24 and 232 px

@@ -12,7 +12,9 @@ SETTINGS = {
     'joint_names': JOINT_NAMES, 'edges': EDGES, 'crop_side_px': SIDE, 'stride_px': STRIDE,
     'n_depth_cells': 5, 'box_size_mm': 2000.0}
 # What a model needs besides.
-EXTRA_SETTINGS = {models.Pose25D: {'bone_lengths_mm': [500.0, 180.0, 180.0]}}
+EXTRA_SETTINGS = {
+    models.Pose25D: {'bone_lengths_mm': [500.0, 180.0, 180.0]},
+    models.LatentMetrabs: {'n_latents': 3}}
 
 
 def make_backbone(stride=STRIDE):

@@ -13,7 +13,7 @@ from metro_tf.backbones import top_down
 from metro_tf.models import crop_model
 from tests.models import common
 
-MODELS = [models.Metrabs, models.Metro, models.Pose25D]
+MODELS = [models.Metrabs, models.Metro, models.Pose25D, models.LatentMetrabs]
 
 
 @pytest.mark.parametrize('model_cls', MODELS)
@@ -29,12 +29,19 @@ def test_fit(model_cls):
     model = common.make_model(model_cls)
     targets = np.random.default_rng(1).normal(0, 500, (8, 4, 3)).astype(np.float32)
     dataset = tf.data.Dataset.from_tensor_slices((common.make_inputs(8), targets)).batch(4)
-    before = [weight.copy() for weight in model.get_weights()]
+    before = weights_that_change(model)
     model.compile(keras.optimizers.Adam(1e-2), loss='mean_absolute_error')
     history = model.fit(dataset, epochs=3, verbose=0).history['loss']
     assert np.all(np.isfinite(history))
-    assert all(np.any(a != b) for a, b in zip(model.get_weights(), before, strict=True))
+    after = weights_that_change(model)
+    assert all(np.any(a != b) for a, b in zip(after, before, strict=True))
     assert model.predict(dataset, verbose=0).shape == (8, 4, 3)
+
+
+def weights_that_change(model):
+    """Copies of all weights, but not those of a fixed decoder."""
+    return [weight.copy() for part in (model.backbone, model.heads)
+            for weight in part.get_weights()]
 
 
 @pytest.mark.parametrize('model_cls', MODELS)
@@ -121,7 +128,7 @@ def test_mixed_precision(model_cls, policy, dtype_policy):
         assert np.all(np.isfinite(output))
 
 
-@pytest.mark.parametrize('model_cls', [models.Metrabs, models.Pose25D])
+@pytest.mark.parametrize('model_cls', [models.Metrabs, models.Pose25D, models.LatentMetrabs])
 def test_half_precision_leaves_the_intrinsics_alone(model_cls, dtype_policy):
     dtype_policy('mixed_float16')
     model = common.make_model(model_cls)
