@@ -35,9 +35,17 @@ LIBRARY['__init__'] = list(LIBRARY)
 # Rows of `training`; files that are in none are programs, which may use all of them.
 TRAINING = {
     'config': [], 'datasets': [], 'synthetic': ['datasets'], 'augment': [],
-    'pipeline': ['config', 'datasets', 'augment'], 'trainer': [], 'schedules': [],
-    'callbacks': [], 'run': ['callbacks'],
+    'pipeline': ['config', 'datasets', 'augment'], 'trainers': ['addons', 'config', 'randomness'],
+    'crop_models': ['config', 'datasets'], 'schedules': [],
+    'addons': [], 'optimizers': [], 'backbone_changes': [], 'randomness': [],
+    'callbacks': ['addons', 'randomness'],
+    'run': ['addons', 'callbacks', 'optimizers', 'schedules'],
     'detection': ['config', 'datasets', 'augment', 'schedules'],
+    'evaluation': ['augment', 'config', 'datasets', 'pipeline'],
+    'cached_batches': ['config', 'datasets'],
+    'train': [
+        'backbone_changes', 'callbacks', 'config', 'crop_models', 'pipeline', 'randomness', 'run',
+        'trainers'],
     'configs': ['config', 'detection.config']}
 
 

@@ -1,11 +1,14 @@
 """What happens between epochs: state for resuming, the current model, and a stop on NaN."""
 
-import math
+import contextlib
 import os
 import pathlib
 
 import keras
+import numpy as np
 import tensorflow as tf
+
+from training import addons, randomness
 
 
 class TrainingState(keras.callbacks.Callback):
@@ -19,8 +22,10 @@ class TrainingState(keras.callbacks.Callback):
     def __init__(self, trainer, folder):
         super().__init__()
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
+        parts = addons.optimizer_parts(trainer.optimizer)
         checkpoint = tf.train.Checkpoint(
-            model=trainer, optimizer=trainer.optimizer, epoch=self.epoch)
+            model=trainer, optimizer=trainer.optimizer, epoch=self.epoch,
+            **{f'optimizer_{i}': part for i, part in enumerate(parts)})
         self.manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)
 
     def restore(self):
@@ -30,16 +35,42 @@ class TrainingState(keras.callbacks.Callback):
 
         Returns:
             Number of finished epochs.
+
+        Raises:
+            ValueError: If the state is that of another model.
         """
-        status = self.manager.checkpoint.restore(self.manager.latest_checkpoint)
-        if self.manager.latest_checkpoint:
-            status.assert_existing_objects_matched()
+        path = self.manager.latest_checkpoint
+        try:
+            status = self.manager.checkpoint.restore(path)
+            if path:
+                status.assert_existing_objects_matched()
+        except (AssertionError, ValueError) as error:  # missing variables, or other shapes
+            raise ValueError(
+                '`folder` must hold checkpoints of the architecture, skeleton and optimiser that '
+                'the config describes; another training needs another name. Received: '
+                f'{path}, which failed with: {str(error)[:300]}') from error
         return int(self.epoch.numpy())
 
     def on_epoch_end(self, epoch, logs=None):
         """Writes a checkpoint."""
         self.epoch.assign(epoch + 1)
         self.manager.save()
+
+
+class RestartRandomness(keras.callbacks.Callback):
+    """Restarts the generators of random layers at every epoch (see `training.randomness`).
+
+    Args:
+        seed: Seed of the run.
+    """
+
+    def __init__(self, seed):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Sets every generator."""
+        randomness.restart(self.model, self.seed, epoch)
 
 
 def save_model(model, path):
@@ -50,8 +81,29 @@ def save_model(model, path):
     os.replace(temporary, path)
 
 
+@contextlib.contextmanager
+def averaged_weights(trainer):
+    """Inside, the trainable weights are their moving averages, if the optimiser keeps them.
+
+    Running batch statistics, which are averages already, stay as they are.
+    """
+    optimizer = getattr(trainer.optimizer, 'inner_optimizer', trainer.optimizer)
+    if not getattr(optimizer, 'use_ema', False):
+        yield
+        return
+    trained = [variable.numpy() for variable in trainer.trainable_variables]
+    trainer.optimizer.finalize_variable_values(trainer.trainable_variables)
+    try:
+        yield
+    finally:
+        for variable, value in zip(trainer.trainable_variables, trained):
+            variable.assign(value)
+
+
 class SaveModel(keras.callbacks.Callback):
     """Writes a model as a `.keras` file after every epoch, replacing the previous one.
+
+    The file holds the moving averages of the weights if there are any (see `averaged_weights`).
 
     Args:
         trained_model: The model that is in training, maybe in mixed precision.
@@ -68,17 +120,65 @@ class SaveModel(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Saves the model."""
-        self.saved_model.set_weights(self.trained_model.get_weights())
+        with averaged_weights(self.model):
+            weights = self.trained_model.get_weights()
+        self.saved_model.set_weights(weights)
         save_model(self.saved_model, self.path)
 
 
+class FrozenBatchNorm(keras.callbacks.Callback):
+    """From an epoch on, trains the network in inference mode (MeTRAbs' final fine-tuning, R23).
+
+    It sets the trainer's attribute `is_batch_norm_frozen`, which the trainer's `call` and losses
+    obey, and writes a checkpoint of model and optimiser before the switch.
+
+    Args:
+        first_epoch: Number of the epoch, from 0.
+        checkpoint_path: Where the checkpoint is written.
+    """
+
+    def __init__(self, first_epoch, checkpoint_path):
+        super().__init__()
+        self.first_epoch = first_epoch
+        self.checkpoint_path = str(checkpoint_path)
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Switches, also where a run is resumed after the switch."""
+        if epoch < self.first_epoch or self.model.is_batch_norm_frozen:
+            return
+        if epoch == self.first_epoch > 0:
+            checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.model.optimizer)
+            checkpoint.write(self.checkpoint_path)
+        self.model.is_batch_norm_frozen = True
+        self.model.make_train_function(force=True)
+
+
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Stops training with an error that names the value which is not finite."""
+    """Stops training with an error that names the value which is not finite.
+
+    It comes before the callbacks that save, so that no file with such values is written.
+    """
 
     def on_train_batch_end(self, batch, logs=None):
         """Checks every running mean of the batch."""
-        for name, value in (logs or {}).items():
-            if not math.isfinite(float(value)):
+        values = {name: float(value) for name, value in (logs or {}).items()}
+        bad = {name: value for name, value in values.items() if not np.isfinite(value)}
+        # A sum tells less than its terms.
+        terms = {name: bad[name] for name in bad if name not in ('loss', 'total')} or bad
+        if terms:
+            raise FloatingPointError(
+                'Training stopped: ' + ', '.join(
+                    f'{name} became {value}' for name, value in terms.items())
+                + f' at batch {batch} of the epoch. A lower learning rate or a longer warm-up '
+                'may help.')
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Checks the weights and the optimiser's state, which a gradient may have spoilt."""
+        own = self.model.optimizer.variables
+        own = own() if callable(own) else own  # a list in most optimisers of Keras 2 and 3
+        for variable in [*self.model.weights, *own]:
+            value = np.asarray(variable)
+            if value.dtype.kind == 'f' and not np.isfinite(value).all():
                 raise FloatingPointError(
-                    f'Training stopped: {name} became {float(value)} at batch {batch} of the '
-                    'epoch. A lower learning rate or a longer warm-up may help.')
+                    f'Training stopped: the values of {getattr(variable, "path", variable.name)} '
+                    f'became non-finite in epoch {epoch}. A lower learning rate may help.')

@@ -1,11 +1,20 @@
 """Frozen settings of a training run. One experiment is one file in `training/configs`."""
 
 import dataclasses
+from typing import Optional
 
-from metro_tf import checks
+from metro_tf import checks, losses
 from metro_tf.config import HeatmapConfig
 
 DTYPE_POLICIES = ('float32', 'mixed_bfloat16', 'mixed_float16')
+MODEL_KINDS = ('metrabs', 'metro', 'pose25d')
+# The published code of 2023, and its first release of 2020, which is that of the papers.
+GENERATIONS = ('R23', 'R20')
+LOSS_TERMS = (
+    'heatmap2d', 'heatmap3d', 'image', 'relative', 'projection', 'absolute', 'pose25d',
+    'projection_2d_only', 'image_2d_only', 'aligned_2d_only')
+SCHEDULES = ('warmup_cosine', 'two_phase', 'dual')
+PROGRESS_BARS = ('keras', 'tqdm')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,15 +25,37 @@ class ModelConfig:
         backbone: Name of a backbone in `metro_tf.backbones`.
         top_down_channels: Channels of the top-down path to `heatmap.stride_px`; 0 takes the
             dilated backbone without such a path.
+        top_down_blocks: Residual blocks at the end of the top-down path.
         heatmap: Input crop and output volume.
         backbone_weights: Path of a weights file to start from, or None.
         bn_momentum: Momentum of the running batch statistics.
+        kind: 'metrabs', 'metro' or 'pose25d', a class of `metro_tf.models`.
+        weak_perspective, mix_3d_inside_fov: See `metro_tf.models.Metrabs`; of no other kind.
+        bone_lengths_mm: Typical length of each bone of the skeleton for 'pose25d', and for no
+            other kind. None measures them in the 3D records that the training is given.
     """
     backbone: str = 'mobilenet_v3_small'
     top_down_channels: int = 128
+    top_down_blocks: int = 0
     heatmap: HeatmapConfig = HeatmapConfig(crop_side_px=160, stride_px=8)
     backbone_weights: str = None
     bn_momentum: float = 0.98
+    kind: str = 'metrabs'
+    weak_perspective: bool = False
+    mix_3d_inside_fov: float = 0.5
+    bone_lengths_mm: Optional[tuple] = None
+
+    def __post_init__(self):
+        checks.one_of(self.kind, MODEL_KINDS, 'kind')
+        own_fields = {
+            'weak_perspective': 'metrabs', 'mix_3d_inside_fov': 'metrabs',
+            'bone_lengths_mm': 'pose25d'}
+        for field in dataclasses.fields(self):
+            kind = own_fields.get(field.name, self.kind)
+            if kind != self.kind and getattr(self, field.name) != field.default:
+                raise ValueError(
+                    f'`{field.name}` must be left alone where `kind` is not {kind!r}. Received: '
+                    f'{field.name}={getattr(self, field.name)}, kind={self.kind!r}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +73,14 @@ class AugmentConfig:
         brightness, contrast, saturation: Limits of the colour changes (1 is full range).
         hue_degrees: Limit of the turn of the hue.
         blur_probability: Probability of a Gaussian blur, and likewise of sensor noise.
+        background_probability: Probability that an example with alpha gets another background.
+            It must be 1 for people that were rendered without one.
+        full_rotation_probability: Probability that the roll is uniform over the whole circle.
+        is_published: Whether parts of boxes, backgrounds, occlusion (by objects or erasing) and
+            colour (in HSV, in random order) are drawn as MeTRAbs does, instead of in our own,
+            quicker ways. See `R23_AUGMENTATION` for the numbers that belong to it.
+        max_label_height_2d: Joints of examples with 2D labels only are discarded below this
+            fraction of the photo's height (0.95 in MeTRAbs); None keeps all.
     """
     max_zoom_change: float = 0.25
     max_rotation_degrees: float = 20.0
@@ -54,22 +93,56 @@ class AugmentConfig:
     saturation: float = 0.5
     hue_degrees: float = 36.0
     blur_probability: float = 0.2
+    background_probability: float = 1.0
+    full_rotation_probability: float = 0.0
+    is_published: bool = False
+    max_label_height_2d: Optional[float] = None
+
+    def __post_init__(self):
+        names = [
+            field.name for field in dataclasses.fields(self)
+            if field.name.endswith('_probability')]
+        if self.max_label_height_2d is not None:
+            names.append('max_label_height_2d')
+        for name in names:
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(
+                    f'`{name}` must be in [0, 1]. Received: {name}={getattr(self, name)}')
+
+
+# MeTRAbs of 2023. Where masks come with real photos, it replaces 0.7 of the backgrounds, and 0.2
+# of those in renderings that look real.
+R23_AUGMENTATION = AugmentConfig(
+    partial_visibility_probability=0.0, hue_degrees=72.0, blur_probability=0.0, is_published=True,
+    max_label_height_2d=0.95)
 
 
 @dataclasses.dataclass(frozen=True)
 class LossConfig:
     """Weights and start steps of the loss terms; steps are optimiser steps.
 
+    A term that the model or the generation does not have must keep its default or be 0. Terms of
+    weight 0 are not computed.
+
     Args:
-        heatmap2d: Cross-entropy of the 2D heatmaps.
-        heatmap3d: Cross-entropy of the two marginals of the metric volume.
+        heatmap2d: Cross-entropy of the 2D heatmaps (Metrabs).
+        heatmap3d: Cross-entropy of the two marginals of the volume (all models). Both are not
+            published: the published recipes set them to 0.
         heatmap_sigma_cells: Standard deviation of the Gaussian targets.
-        relative: Root-relative loss in metres.
-        projection: Projection loss in crop pixels, scaled to metres.
-        absolute: Absolute loss in metres, from step `absolute_start_step` on.
-        projection_2d_only: Projection loss of examples with 2D labels alone.
-        aligned_2d_only: MeTRo's scale-and-shift-aligned loss of such examples.
-        full_perspective_start_step: Before it, the weak-perspective reconstruction is used.
+        relative: Root-relative loss in metres (Metrabs, Metro): of the absolute poses for Metrabs
+            in R23, of the 3D head in R20.
+        projection: Projection loss in crop pixels, scaled to metres (Metrabs in R23).
+        absolute: Absolute loss in metres, from step `absolute_start_step` on (Metrabs).
+        projection_2d_only: Projection loss of examples with 2D labels alone (Metrabs in R23).
+        aligned_2d_only: MeTRo's scale-and-shift-aligned loss of such examples (Metrabs, Metro).
+        full_perspective_start_step: Before it, the weak-perspective reconstruction is used
+            (Metrabs).
+        generation: 'R23' or 'R20', see `training.trainers`: which terms there are, and whether
+            poses are relative to the mean joint (R23) or to the pelvis (R20).
+        reduction: 'joints' or 'examples', see `metro_tf.losses`.
+        image: Loss of the 2D head's pixels, scaled to metres (Metrabs in R20).
+        pose25d: Loss of pixels and relative depths, in metres (Pose25D).
+        image_2d_only: Loss of pixels of examples with 2D labels alone (Metrabs in R20, Pose25D).
     """
     heatmap2d: float = 1.0
     heatmap3d: float = 1.0
@@ -81,6 +154,129 @@ class LossConfig:
     projection_2d_only: float = 0.5
     aligned_2d_only: float = 0.25
     full_perspective_start_step: int = 500
+    generation: str = 'R23'
+    reduction: str = 'joints'
+    image: float = 1.0
+    pose25d: float = 1.0
+    image_2d_only: float = 0.5
+
+    def __post_init__(self):
+        checks.one_of(self.generation, GENERATIONS, 'generation')
+        checks.one_of(self.reduction, losses.REDUCTIONS, 'reduction')
+        checks.positive(self.heatmap_sigma_cells, 'heatmap_sigma_cells')
+        for name in LOSS_TERMS:
+            if not 0 <= getattr(self, name) < float('inf'):
+                raise ValueError(
+                    f'`{name}` must be a finite number from 0 on. '
+                    f'Received: {name}={getattr(self, name)}')
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """How the weights are updated; the defaults are AdamW as the first recipes use it.
+
+    Args:
+        schedule: Learning rate over the steps: 'warmup_cosine'; 'two_phase', the one of MeTRAbs;
+            or 'dual', the two of its fine-tuning, a lower one for the backbone than for the
+            heads, by two optimisers (needs tensorflow-addons).
+        epsilon: AdamW's summand in the denominator (1e-8 in MeTRAbs).
+        decay_all_weights: Whether weight decay includes biases and normalisations, as in MeTRAbs.
+        accumulation_steps: Every batch is split into this many micro-batches, whose gradients
+            are averaged before an update. Every step count is one of updates.
+        ema_momentum: Momentum of the moving average of the trainable weights, which replaces them
+            in saved models; None or 1 is off.
+        loss_scale: Under 'mixed_float16' the first factor on the loss, which is halved where a
+            gradient overflows, but never grows (128 in MeTRAbs). None adapts it both ways.
+        max_kernel_norm: Limit of the norm of each filter of the backbone's convolutions (20 for
+            the EfficientNets of MeTRAbs), or None.
+    """
+    schedule: str = 'warmup_cosine'
+    epsilon: float = 1e-7
+    decay_all_weights: bool = False
+    accumulation_steps: int = 1
+    ema_momentum: float = None
+    loss_scale: float = None
+    max_kernel_norm: float = None
+
+    def __post_init__(self):
+        checks.one_of(self.schedule, SCHEDULES, 'schedule')
+        checks.positive(self.epsilon, 'epsilon')
+        for name in ('loss_scale', 'max_kernel_norm'):
+            if getattr(self, name) is not None:
+                checks.positive(getattr(self, name), name)
+        if not isinstance(self.accumulation_steps, int) or self.accumulation_steps < 1:
+            raise ValueError(
+                '`accumulation_steps` must be a positive integer. '
+                f'Received: accumulation_steps={self.accumulation_steps}')
+        if self.ema_momentum is not None and not 0 <= self.ema_momentum <= 1:
+            raise ValueError(
+                '`ema_momentum` must be None or in [0, 1]. '
+                f'Received: ema_momentum={self.ema_momentum}')
+        if self.schedule == 'dual' and (self.accumulation_steps > 1 or self.averages_weights):
+            raise ValueError(
+                "`schedule` 'dual' cannot be combined with `accumulation_steps` or "
+                "`ema_momentum`, which tensorflow-addons' MultiOptimizer does not have. Received: "
+                f'accumulation_steps={self.accumulation_steps}, ema_momentum={self.ema_momentum}')
+
+    @property
+    def averages_weights(self):
+        """Whether a moving average of the weights is kept."""
+        return self.ema_momentum is not None and self.ema_momentum < 1
+
+
+def metrabs_weight_decay(learning_rate, n_steps):
+    """Weight decay of MeTRAbs as `TrainConfig.weight_decay`.
+
+    Per step a weight shrinks by `3e-3 / sqrt(n_steps) * lr / learning_rate` of itself.
+
+    Args:
+        learning_rate: First value of the schedule.
+        n_steps: Number of steps of the training; MeTRAbs' fine-tuning takes 400000 here.
+    """
+    return 3e-3 / n_steps ** 0.5 / checks.positive(learning_rate, 'learning_rate')
+
+
+def check_update_settings(config):
+    """Checks what `TrainConfig` and `DetectorTrainConfig` say about steps and updates.
+
+    Raises:
+        ValueError: If a value is out of range, two of them contradict each other, or one of them
+            would not be read.
+    """
+    for name in ('n_steps', 'steps_per_epoch', 'learning_rate'):
+        checks.positive(getattr(config, name), name)
+    checks.one_of(config.mixed_precision, DTYPE_POLICIES, 'mixed_precision')
+    checks.one_of(config.progress_bar, PROGRESS_BARS, 'progress_bar')
+    if config.clip_norm is not None:
+        checks.positive(config.clip_norm, 'clip_norm')
+    if not 0 <= config.weight_decay < float('inf'):
+        raise ValueError(
+            '`weight_decay` must be a finite number, not negative. '
+            f'Received: weight_decay={config.weight_decay}')
+    if config.n_steps % config.steps_per_epoch:
+        raise ValueError(
+            '`steps_per_epoch` must divide `n_steps`. Received: '
+            f'steps_per_epoch={config.steps_per_epoch}, n_steps={config.n_steps}')
+    if config.warmup_steps and config.optimizer.schedule != 'warmup_cosine':
+        raise ValueError(
+            "`warmup_steps` must be 0 unless `schedule` is 'warmup_cosine'. Received: "
+            f'warmup_steps={config.warmup_steps}, schedule={config.optimizer.schedule!r}')
+    if config.optimizer.loss_scale and config.mixed_precision != 'mixed_float16':
+        raise ValueError(
+            "`loss_scale` must be None unless `mixed_precision` is 'mixed_float16'. Received: "
+            f'loss_scale={config.optimizer.loss_scale}, mixed_precision={config.mixed_precision!r}')
+
+
+def check_divisible(batch_size, name, accumulation_steps):
+    """Checks that a batch splits into micro-batches of equal size.
+
+    Raises:
+        ValueError: If it does not.
+    """
+    if batch_size % accumulation_steps:
+        raise ValueError(
+            f'`accumulation_steps` must divide `{name}`. Received: '
+            f'accumulation_steps={accumulation_steps}, {name}={batch_size}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,13 +288,22 @@ class TrainConfig:
         n_steps: Number of optimiser steps.
         batch_size_3d: Examples with 3D labels in every batch.
         batch_size_2d: Examples with 2D labels only in every batch.
-        learning_rate: Peak of the schedule (linear warm-up, then half a cosine).
-        warmup_steps: Length of the warm-up.
-        weight_decay: Decoupled weight decay per step, in units of the learning rate.
-        clip_norm: Limit of the global gradient norm.
+        learning_rate: Peak of the schedule.
+        warmup_steps: Length of the linear warm-up of the schedule 'warmup_cosine'.
+        weight_decay: Decoupled weight decay per step, in units of the learning rate (see
+            `metrabs_weight_decay`).
+        clip_norm: Limit of the global gradient norm, or None.
         steps_per_epoch: Steps between checkpoints and rows of the curves.
         seed: Seed of weights, order and augmentation.
         mixed_precision: Keras dtype policy: 'float32', 'mixed_bfloat16' or 'mixed_float16'.
+        optimizer: Further settings of the updates.
+        ghost_batch_sizes: Sizes of the parts of a (micro-)batch that batch normalisation treats
+            separately in training, e.g. (32, 32) for 3D and 2D examples apart; () for one part.
+        frozen_batch_norm_steps: In this many last steps the network runs in inference mode:
+            batch statistics are frozen, nothing is dropped, and both reconstructions count half
+            inside the field of view. `n_steps` means all. Published at the test stride, which is
+            not offered here.
+        progress_bar: 'keras' for a line per epoch, or 'tqdm' for the bar of tensorflow-addons.
     """
     name: str
     model: ModelConfig = ModelConfig()
@@ -114,13 +319,31 @@ class TrainConfig:
     steps_per_epoch: int = 250
     seed: int = 1
     mixed_precision: str = 'float32'
+    optimizer: OptimizerConfig = OptimizerConfig()
+    ghost_batch_sizes: tuple = ()
+    frozen_batch_norm_steps: int = 0
+    progress_bar: str = 'keras'
 
     def __post_init__(self):
-        checks.positive(self.n_steps, 'n_steps')
-        checks.positive(self.steps_per_epoch, 'steps_per_epoch')
-        checks.positive(self.learning_rate, 'learning_rate')
-        checks.one_of(self.mixed_precision, DTYPE_POLICIES, 'mixed_precision')
-        if self.n_steps % self.steps_per_epoch:
+        check_update_settings(self)
+        n_parts = self.optimizer.accumulation_steps
+        check_divisible(self.batch_size_3d, 'batch_size_3d', n_parts)
+        check_divisible(self.batch_size_2d, 'batch_size_2d', n_parts)
+        n_examples = (self.batch_size_3d + self.batch_size_2d) // n_parts
+        if self.ghost_batch_sizes and (
+                min(self.ghost_batch_sizes) < 1 or sum(self.ghost_batch_sizes) != n_examples):
             raise ValueError(
-                '`steps_per_epoch` must divide `n_steps`. Received: '
+                '`ghost_batch_sizes` must be positive and add up to the size of a (micro-)batch, '
+                f'{n_examples}. Received: ghost_batch_sizes={self.ghost_batch_sizes}')
+        if (not 0 <= self.frozen_batch_norm_steps <= self.n_steps
+                or self.frozen_batch_norm_steps % self.steps_per_epoch):
+            raise ValueError(
+                '`frozen_batch_norm_steps` must be a multiple of `steps_per_epoch` and at most '
+                f'`n_steps`. Received: frozen_batch_norm_steps={self.frozen_batch_norm_steps}, '
                 f'steps_per_epoch={self.steps_per_epoch}, n_steps={self.n_steps}')
+        test_stride_px = self.model.heatmap.test_stride_px
+        if self.frozen_batch_norm_steps and test_stride_px is not None:
+            raise ValueError(
+                '`frozen_batch_norm_steps` must be 0 with a `test_stride_px`, at which the losses '
+                'are not defined. Received: frozen_batch_norm_steps='
+                f'{self.frozen_batch_norm_steps}, test_stride_px={test_stride_px}')

@@ -1,73 +1,73 @@
-"""Scores a crop model on the LSPET hold-out (2D), on rendered people (3D) and on own records.
+"""Scores crop models on the LSPET hold-out (2D), on rendered people (3D) and on own records.
 
 Example:
     python -m training.evaluate runs/default_crop_model/crop_model.keras \\
         --config training/configs/default_crop_model.py --synth-dir records/holdout \\
         --lspet-dir lspet --background-dir backgrounds/no_people --out scores.json
+    python -m training.evaluate runs/metro/crop_model.keras runs/metrabs/crop_model.keras \\
+        --truncation --config training/configs/default_crop_model.py --synth-dir records/holdout \\
+        --background-dir backgrounds/no_people --out truncation.json --plot truncation.png
 
 LSPET: PCK at 0.2 of the torso of the projected 3D output; the box is that of the annotated
 joints, enlarged by the factor that `training.datasets.lspet` states. Synthetic: mean joint errors
 in mm and the relative error of the distance from the camera. Own records (--records-dir) get
-the scores that their labels allow.
+the scores that their labels allow. MeTRo has no absolute poses; 2.5D models are scored with the
+root depth from bone lengths and with the true one.
+
+--truncation: errors of rendered people of whom 0 to 60 % of the joints are cut off, for the joints
+inside and outside the crop, of several models on the same views.
 """
 
 import argparse
 import json
-import os
-import pathlib
 
-import tensorflow as tf
-import tqdm
-
-from metro_tf import metrics, models, skeleton
-from metro_tf.geometry import camera
+from metro_tf import models
 from training import pipeline, run
 from training.augment import background
 from training.config import TrainConfig
 from training.datasets import lspet, records
+from training.evaluation import report, truncation
+from training.evaluation.scores import evaluate
 
 
-def evaluate(crop_model, dataset, progress_label=''):
-    """Runs the model over a dataset and returns its scores.
+def evaluate_truncation(crop_models, source, bank, seed):
+    """Curves of several models, see `truncation.evaluate`.
 
     Args:
-        crop_model: `metro_tf.models.Metrabs`.
-        dataset: Batches of `pipeline.evaluation_dataset`.
-        progress_label: Text before the progress bar.
+        crop_models: Dict from name to crop model.
+        source, bank, seed: See `truncation.evaluate`.
 
     Returns:
-        Dict from score to float: errors in mm, shares in [0, 1]. Scores without any labelled
-        joint in the dataset are left out.
+        Dict from name to rows; a second way to get poses from a model has the name of the
+        model with that of the way in brackets.
     """
-    scores3d = [
-        metrics.MPJPE(name='mpjpe_mm'), metrics.MPJPE('procrustes', name='pa_mpjpe_mm'),
-        metrics.MPJPE('none', name='absolute_mpjpe_mm'), metrics.PCK(name='pck_150'),
-        metrics.AUC(name='auc_150'), metrics.DistanceError()]
-    torso_pck = metrics.TorsoPCK(skeleton.METRO_24.joint_names)
-    predict = tf.function(crop_model)
-    n_3d = n_2d = 0
-    for inputs, labels in tqdm.tqdm(dataset, desc=progress_label):
-        poses = predict(inputs)
-        mask3d, mask2d = labels['joint_validity_mask_3d'], labels['joint_validity_mask_2d']
-        n_3d += int(tf.reduce_sum(tf.cast(tf.reduce_any(mask3d, axis=1), tf.int32)))
-        n_2d += int(tf.reduce_sum(tf.cast(tf.reduce_any(mask2d, axis=1), tf.int32)))
-        for score in scores3d:
-            score.update_state(labels['coords3d_cam'], poses, mask3d)
-        projected = camera.project(poses, inputs['intrinsics'])
-        torso_pck.update_state(labels['coords2d'], projected, mask2d)
-    result = {'n_examples_2d': n_2d, 'torso_pck_0.2': float(torso_pck.result())}
-    if n_3d:
-        result['n_examples_3d'] = n_3d
-        result.update({score.name: float(score.result()) for score in scores3d})
-    return result
+    curves = {}
+    for name, crop_model in crop_models.items():
+        ways = truncation.evaluate(crop_model, source, bank, seed, progress_label=name)
+        for i_way, (way, rows) in enumerate(ways.items()):
+            curves[name if i_way == 0 else f'{name} ({way.replace("_", " ")})'] = rows
+    return curves
 
 
-def main():
-    """Reads the arguments, evaluates, prints and writes the scores."""
+def _sources(args):
+    """Datasets by name, of as many examples as asked for."""
+    sources = {}
+    if args.lspet_dir:
+        sources['lspet_holdout'] = lspet.make_dataset(args.lspet_dir, 'holdout', args.first)
+    named = {'synthetic_holdout': args.synth_dir} if args.synth_dir else {}
+    for name, folder in {**named, **{folder: folder for folder in args.records_dir}}.items():
+        sources[name] = records.read_dataset(folder).take(args.first or -1)
+    return sources
+
+
+def _parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('crop_model', help='a .keras file written by training.train')
-    parser.add_argument('--config', required=True, help='the file that the model was trained with')
+    parser.add_argument(
+        'crop_model', nargs='+', help='.keras files written by training.train; several with '
+        '--truncation')
+    parser.add_argument(
+        '--config', required=True, help='the file that the (first) model was trained with')
     parser.add_argument('--synth-dir', help='records of people that were not trained on')
     parser.add_argument('--lspet-dir', help='folder of LSPET')
     parser.add_argument(
@@ -75,29 +75,46 @@ def main():
         help='records of training.import_folder that were not trained on; repeatable')
     parser.add_argument('--background-dir', action='append', default=[], help='repeatable')
     parser.add_argument('--first', type=int, help='number of examples to take, default all')
+    parser.add_argument(
+        '--flip', action='store_true', help='average the predictions for crop and mirror image')
+    parser.add_argument(
+        '--truncation', action='store_true', help='errors of people who are cut off')
+    parser.add_argument('--plot', help='PNG file for the curves of --truncation')
     parser.add_argument('--out', help='JSON file for the scores')
     args = parser.parse_args()
+    if args.truncation:
+        if not args.synth_dir or args.lspet_dir or args.records_dir or args.flip:
+            parser.error('--truncation takes --synth-dir, and no other data and no --flip')
+    elif len(args.crop_model) > 1 or args.plot:
+        parser.error('several models and --plot need --truncation')
+    return args
+
+
+def main():
+    """Reads the arguments, evaluates, prints and writes the scores."""
+    args = _parse_args()
+    if args.plot:
+        report.check_plots_available()
     config = run.load_config(args.config, TrainConfig)
-    crop_model = models.load_crop_model(args.crop_model)
+    crop_models = {path: models.load_crop_model(path) for path in args.crop_model}
     bank = background.load_bank(args.background_dir)
-    sources = {}
-    if args.lspet_dir:
-        sources['lspet_holdout'] = lspet.make_dataset(args.lspet_dir, 'holdout', args.first)
-    if args.synth_dir:
-        synthetic = records.read_dataset(args.synth_dir)
-        sources['synthetic_holdout'] = synthetic.take(args.first or -1)
-    for folder in args.records_dir:
-        sources[folder] = records.read_dataset(folder).take(args.first or -1)
-    scores = {
-        name: evaluate(crop_model, pipeline.evaluation_dataset(config, source, bank), name)
-        for name, source in sources.items()}
-    text = json.dumps(scores, indent=2)
-    print(text)
+    sources = _sources(args)
+    if args.truncation:
+        scores = evaluate_truncation(
+            crop_models, sources['synthetic_holdout'], bank, config.seed)
+        print(report.truncation_table(scores))
+        if args.plot:
+            report.write_atomically(args.plot, report.truncation_plot(scores))
+    else:
+        [crop_model] = crop_models.values()
+        scores = {
+            name: evaluate(
+                crop_model, pipeline.evaluation_dataset(config, source, bank), name,
+                flip_testing=args.flip)
+            for name, source in sources.items()}
+        print(json.dumps(scores, indent=2))
     if args.out:
-        path = pathlib.Path(args.out)
-        temporary = path.with_name(f'unfinished-{path.name}')
-        temporary.write_text(text + '\n')
-        os.replace(temporary, path)
+        report.write_json(args.out, scores)
 
 
 if __name__ == '__main__':

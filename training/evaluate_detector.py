@@ -56,7 +56,8 @@ def main():
     scores = evaluation.evaluate(
         detector, photos, sources.read_backgrounds(args.backgrounds_dir, 'all'),
         progress=tqdm.tqdm)
-    nobody = sources.Photos(np.array([]), np.zeros([0, 4], np.float32))
+    nobody = sources.Photos(
+        np.array([]), np.zeros([0, 4], np.float32), np.zeros([0, 2], np.float32))
     validation_scores = evaluation.evaluate(
         detector, nobody, sources.read_backgrounds(args.backgrounds_dir, 'validation'))
     result = summarize(scores, validation_scores)

@@ -4,7 +4,7 @@ Example:
     python -m training.export runs/default_crop_model/crop_model.keras \\
         --detector runs/default_detector/detector.keras --synth-dir records/train \\
         --config training/configs/default_crop_model.py --scores scores.json \\
-        --out saved_models/default/2
+        --out saved_models/default/3
 
 The mean bone lengths for the plausibility filter are measured on the training records. Own
 records do instead of rendered people (--synth-dir) if their 3D labels show every bone.

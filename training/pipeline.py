@@ -3,11 +3,9 @@
 import tensorflow as tf
 
 from metro_tf import skeleton
-from training.augment import appearance, background, crop_view, occlusion
+from training.augment import (
+    appearance, background, crop_view, cutouts, labels, occlusion)
 from training.datasets import lspet, records
-
-# Serialised examples of about 16 kB. Records hold several pictures of a person in a row.
-SHUFFLE_BUFFER = 5000
 
 
 def run_steps(dataset, steps, run_seed, first_example=0):
@@ -28,27 +26,53 @@ def run_steps(dataset, steps, run_seed, first_example=0):
     return dataset.enumerate(first_example).map(process, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def augmentation_steps(config, bank):
+def augmentation_steps(config, bank, cutout_bank=()):
     """The steps of training, in their order.
 
     Args:
         config: `TrainConfig`.
         bank: uint8 array of photos (see `background.load_bank`).
+        cutout_bank: PNG files of objects (see `cutouts.load_cutouts`), which published occlusion
+            pastes; without any, textured shapes take their place.
+
+    Raises:
+        ValueError: If there are objects that are not used.
     """
     side = config.model.heatmap.crop_side_px
     bank = tf.constant(bank)
     augment = config.augment
+    if len(cutout_bank) and not augment.is_published:
+        raise ValueError(
+            '`cutout_bank` must be empty unless `is_published`. '
+            f'Received: {len(cutout_bank)} objects')
+    low_labels = [labels.DropLowLabels(augment.max_label_height_2d)]
     return [
+        *(low_labels if augment.max_label_height_2d is not None else []),
         crop_view.RandomCropView(
             side, skeleton.METRO_24.mirror_mapping, augment.max_zoom_change,
             augment.max_rotation_degrees, augment.max_shift, augment.mirror_probability,
-            augment.partial_visibility_probability),
+            augment.partial_visibility_probability,
+            full_rotation_probability=augment.full_rotation_probability,
+            is_published=augment.is_published),
         crop_view.WarpToCrop(side),
-        background.RandomBackground(bank, side),
-        occlusion.RandomOcclusion(bank, side, augment.occlusion_probability),
-        appearance.RandomColor(
-            augment.brightness, augment.contrast, augment.saturation, augment.hue_degrees),
+        background.RandomBackground(
+            bank, side, augment.background_probability, augment.is_published),
+        *_appearance_steps(augment, bank, cutout_bank, side),
         appearance.RandomBlurAndNoise(augment.blur_probability)]
+
+
+def _appearance_steps(augment, bank, cutout_bank, side):
+    ranges = (augment.brightness, augment.contrast, augment.saturation, augment.hue_degrees)
+    if not augment.is_published:
+        return [
+            occlusion.RandomOcclusion(bank, side, augment.occlusion_probability),
+            appearance.RandomColor(*ranges)]
+    if len(cutout_bank):
+        paste = cutouts.PasteCutouts(tf.constant(cutout_bank), side)
+    else:
+        paste = occlusion.RandomOcclusion(bank, side, 1.0, noise_probability=0.0)
+    return [occlusion.ObjectsOrErase(
+        paste, appearance.RandomHsvColor(*ranges), augment.occlusion_probability)]
 
 
 def evaluation_steps(config, bank):
@@ -73,44 +97,40 @@ def to_model_format(example):
 
 
 def training_dataset(config, synth_dir, lspet_dir, background_dirs, first_step=0, *,
-                     records_3d_dir=None, records_2d_dir=None):
+                     records_3d_dir=None, records_2d_dir=None, cutout_dirs=()):
     """Endless batches with a fixed share of 3D and 2D examples, from step `first_step` on.
 
-    Where there are two sources of a kind, each gives every other example of that kind.
+    A batch follows from the config and its number alone: a dataset that begins at step n gives
+    exactly what one from the start gives from step n on. Where there are two sources of a kind,
+    each gives every other example of that kind.
 
     Args:
         config: `TrainConfig`.
         synth_dir: Folder of the synthetic training records, or None.
         lspet_dir: Folder of LSPET, or None.
         background_dirs: Folders of background photos.
-        first_step: Number of optimiser steps that were done already. The order within the
-            sources starts anew there (with another shuffling), the augmentation goes on.
+        first_step: Number of optimiser steps that were done already.
         records_3d_dir: Folder of more records with 3D labels, or None.
         records_2d_dir: Folder of records with 2D labels only, or None.
+        cutout_dirs: Folders of cut-out objects, see `augmentation_steps`.
 
     Raises:
         ValueError: If there is no source of a kind that the batches need.
     """
-    order_seed = config.seed + 7919 * (first_step + 1)
     batch_size = config.batch_size_3d + config.batch_size_2d
     sources_3d, sources_2d = [
-        [_endless_records(folder, order_seed) for folder in folders if folder]
+        [records.make_source(folder) for folder in folders if folder]
         for folders in ((synth_dir, records_3d_dir), (records_2d_dir,))]
     if lspet_dir:
-        sources_2d.append(lspet.make_dataset(lspet_dir, 'train', shuffle_seed=order_seed))
-    mixed = _mix(config, sources_3d, sources_2d)
-    steps = augmentation_steps(config, background.load_bank(background_dirs))
+        sources_2d.append(lspet.make_source(lspet_dir, 'train'))
+    mixed = _mix(config, sources_3d, sources_2d, first_step)
+    steps = augmentation_steps(
+        config, background.load_bank(background_dirs), cutouts.load_cutouts(cutout_dirs))
     mixed = run_steps(mixed, steps, config.seed, first_step * batch_size)
     return mixed.map(to_model_format).batch(batch_size, drop_remainder=True).prefetch(2)
 
 
-def _endless_records(folder, order_seed):
-    """Parsed examples without end, in an order that follows from the seed."""
-    serialized = records.read_serialized(folder).shuffle(SHUFFLE_BUFFER, seed=order_seed).repeat()
-    return serialized.map(records.parse, num_parallel_calls=2)
-
-
-def _mix(config, sources_3d, sources_2d):
+def _mix(config, sources_3d, sources_2d, first_step):
     """Examples in the order of the batches: those of one kind, then those of the other."""
     streams, choices = [], []
     for kind, sources in (('3d', sources_3d), ('2d', sources_2d)):
@@ -121,11 +141,21 @@ def _mix(config, sources_3d, sources_2d):
                 f'positive with one. Received: batch_size_{kind}={n_examples}, '
                 f'{len(sources)} sources')
         if sources:
-            turns = tf.data.Dataset.range(len(sources)).repeat()
             choices += [len(streams)] * n_examples
-            streams.append(tf.data.Dataset.choose_from_datasets(sources, turns))
+            streams.append(_in_turns(
+                sources, config.seed, len(streams), first_step * n_examples))
     choices = tf.data.Dataset.from_tensor_slices(tf.constant(choices, tf.int64)).repeat()
     return tf.data.Dataset.choose_from_datasets(streams, choices)
+
+
+def _in_turns(sources, run_seed, i_stream, first):
+    """Endless dataset of shuffled examples of all sources in turns, from number `first` on."""
+    n_sources = len(sources)
+    datasets = [
+        source.shuffled((run_seed, 2 * i + i_stream), (first - i + n_sources - 1) // n_sources)
+        for i, source in enumerate(sources)]
+    turns = tf.data.Dataset.range(first, tf.int64.max).map(lambda number: number % n_sources)
+    return tf.data.Dataset.choose_from_datasets(datasets, turns)
 
 
 def evaluation_dataset(config, source, bank, batch_size=50):

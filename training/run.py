@@ -6,8 +6,12 @@ import json
 import pathlib
 
 import keras
+import tensorflow as tf
 
-from training import callbacks
+from training import addons, callbacks, optimizers, schedules
+
+# Steps after which a loss scale would grow.
+_NEVER = 2 ** 31 - 1
 
 
 def load_config(path, config_class):
@@ -34,17 +38,64 @@ def load_config(path, config_class):
     return config
 
 
-def build_optimizer(config, schedule):
-    """AdamW without weight decay of biases and normalisations, with a limit on the gradient.
+def build_optimizer(config, backbone=None, heads=()):
+    """AdamW with what the config says about the updates.
 
     Args:
-        config: Has the fields `weight_decay` and `clip_norm`.
-        schedule: Learning rate or its schedule.
+        config: `TrainConfig` or `DetectorTrainConfig`.
+        backbone: Built model that learns at a rate of its own with the schedule 'dual'.
+        heads: The built layers besides.
+
+    Returns:
+        Keras optimiser, under 'mixed_float16' with loss scaling.
+
+    Raises:
+        ImportError: If tensorflow-addons is asked for and missing.
     """
-    optimizer = keras.optimizers.AdamW(
-        schedule, weight_decay=config.weight_decay, global_clipnorm=config.clip_norm)
-    optimizer.exclude_from_weight_decay(var_names=['bias', 'gamma', 'beta'])
+    if config.optimizer.schedule == 'dual':
+        for_heads, for_backbone = schedules.make_dual_schedules(
+            config.learning_rate, config.n_steps)
+        optimizer = addons.make_multi_optimizer([
+            (_adamw(config, for_heads), list(heads)), (_adamw(config, for_backbone), [backbone])])
+    else:
+        optimizer = _adamw(config, schedules.make_schedule(config))
+    if config.mixed_precision != 'mixed_float16':
+        return optimizer
+    if config.optimizer.loss_scale is None:
+        return keras.mixed_precision.LossScaleOptimizer(optimizer)
+    return keras.mixed_precision.LossScaleOptimizer(
+        optimizer, initial_scale=config.optimizer.loss_scale, dynamic_growth_steps=_NEVER)
+
+
+def _adamw(config, schedule):
+    settings = config.optimizer
+    kwargs = {
+        'weight_decay': config.weight_decay, 'global_clipnorm': config.clip_norm,
+        'epsilon': settings.epsilon}
+    if settings.averages_weights:
+        kwargs.update(use_ema=True, ema_momentum=settings.ema_momentum)
+    if settings.accumulation_steps == 1:
+        optimizer = keras.optimizers.AdamW(schedule, **kwargs)
+    else:
+        optimizer = optimizers.AccumulatingAdamW(
+            schedule, settings.accumulation_steps, **kwargs)
+    if not settings.decay_all_weights:
+        optimizer.exclude_from_weight_decay(var_names=['bias', 'gamma', 'beta'])
     return optimizer
+
+
+def compile_trainer(trainer, config, backbone=None, heads=()):
+    """Compiles a trainer and creates all variables of its optimiser, ready for `fit`.
+
+    Moving averages of the weights may begin with their present values.
+
+    Args:
+        trainer: `keras.Model` with all variables.
+        config, backbone, heads: See `build_optimizer`.
+    """
+    trainer.compile(optimizer=build_optimizer(config, backbone, heads), jit_compile=False)
+    if not addons.optimizer_parts(trainer.optimizer):
+        trainer.optimizer.build(trainer.trainable_variables)
 
 
 def in_float32(build, *args):
@@ -84,7 +135,27 @@ def start_from(model, path):
     model.set_weights(weights)
 
 
-def fit(trainer, model, saved_model, config, make_batches, run_dir, model_name):
+def split_batches(dataset, n_parts):
+    """Splits every batch into micro-batches of equal size.
+
+    Every so-manieth example goes to the same micro-batch, so that each has the composition and
+    the order of the whole.
+
+    Args:
+        dataset: Batches of any structure of tensors, of a size that `n_parts` divides.
+        n_parts: Number of micro-batches per batch.
+    """
+    if n_parts == 1:
+        return dataset
+
+    def split(*batch):
+        return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(
+            lambda x: tf.stack([x[i::n_parts] for i in range(n_parts)]), batch))
+    return dataset.flat_map(split)
+
+
+def fit(trainer, model, saved_model, config, make_batches, run_dir, model_name, *,
+        extra_callbacks=()):
     """Runs or resumes a training.
 
     Writes `config.json`, `curves.csv`, TensorBoard files, the model after every epoch and the
@@ -94,20 +165,25 @@ def fit(trainer, model, saved_model, config, make_batches, run_dir, model_name):
         trainer: Compiled `keras.Model` with all variables, its optimiser's included.
         model: The part of it to save.
         saved_model: Its float32 twin, which is saved with its weights (see `in_float32`).
-        config: Frozen dataclass with the fields `n_steps` and `steps_per_epoch`.
+        config: `TrainConfig` or `DetectorTrainConfig`.
         make_batches: Function from the number of finished steps to an endless dataset.
         run_dir: Folder of the run.
         model_name: Name of the `.keras` file in it.
+        extra_callbacks: Further callbacks.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
     (run_dir / 'config.json').write_text(json.dumps(dataclasses.asdict(config), indent=2) + '\n')
     state = callbacks.TrainingState(trainer, run_dir / 'state')
     n_done = state.restore()
+    n_parts = config.optimizer.accumulation_steps
+    has_tqdm = config.progress_bar == 'tqdm'
     trainer.fit(
-        make_batches(n_done * config.steps_per_epoch), initial_epoch=n_done,
-        epochs=config.n_steps // config.steps_per_epoch, steps_per_epoch=config.steps_per_epoch,
-        verbose=2, callbacks=[
-            callbacks.StopOnNonFinite(), state,
+        split_batches(make_batches(n_done * config.steps_per_epoch), n_parts),
+        initial_epoch=n_done, epochs=config.n_steps // config.steps_per_epoch,
+        steps_per_epoch=config.steps_per_epoch * n_parts, verbose=0 if has_tqdm else 2, callbacks=[
+            callbacks.StopOnNonFinite(), callbacks.RestartRandomness(config.seed),
+            *extra_callbacks, state,
             callbacks.SaveModel(model, saved_model, run_dir / model_name),
             keras.callbacks.CSVLogger(str(run_dir / 'curves.csv'), append=n_done > 0),
-            keras.callbacks.TensorBoard(str(run_dir / 'tensorboard'), write_graph=False)])
+            keras.callbacks.TensorBoard(str(run_dir / 'tensorboard'), write_graph=False),
+            *([addons.make_progress_bar()] if has_tqdm else [])])

@@ -40,3 +40,62 @@ class WarmupCosine(keras.optimizers.schedules.LearningRateSchedule):
         return {
             'peak': self.peak, 'n_steps': self.n_steps, 'warmup_steps': self.warmup_steps,
             'final_fraction': self.final_fraction}
+
+
+@keras.utils.register_keras_serializable(package='metro_tf')
+class TwoPhaseDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """Exponential decay to a third, then, from a thirtieth on, to 0.3 of that (MeTRAbs, R23).
+
+    With the first phase of length P = `first_fraction` T: `b (1/3)^(t / P)` while t < P, then
+    `b / 30 * 0.3^((t - P) / (T - P))`, which ends at b / 100.
+
+    Args:
+        base: First value b.
+        n_steps: Number of steps T.
+        first_fraction: Length of the first phase as a fraction of `n_steps`: 0.92 in the main
+            training, 0.5 for the heads in fine-tuning.
+    """
+
+    def __init__(self, base, n_steps, first_fraction=0.92):
+        super().__init__()
+        if not 0 < first_fraction < 1:
+            raise ValueError(
+                '`first_fraction` must be in (0, 1). '
+                f'Received: first_fraction={first_fraction}')
+        self.base = base
+        self.n_steps = n_steps
+        self.first_fraction = first_fraction
+
+    def __call__(self, step):
+        step = tf.cast(step, tf.float32)
+        end = self.first_fraction * self.n_steps
+        first = self.base * tf.pow(1 / 3, step / end)
+        second = self.base / 30 * tf.pow(0.3, (step - end) / (self.n_steps - end))
+        return tf.where(step < end, first, second)
+
+    def get_config(self):
+        return {
+            'base': self.base, 'n_steps': self.n_steps, 'first_fraction': self.first_fraction}
+
+
+def make_schedule(config):
+    """The schedule of a training with one optimiser.
+
+    Args:
+        config: `TrainConfig` or `DetectorTrainConfig`.
+    """
+    if config.optimizer.schedule == 'two_phase':
+        return TwoPhaseDecay(config.learning_rate, config.n_steps)
+    return WarmupCosine(config.learning_rate, config.n_steps, config.warmup_steps)
+
+
+def make_dual_schedules(base, n_steps):
+    """The schedules of MeTRAbs' fine-tuning (R23).
+
+    Returns:
+        That of the heads, in two phases of half the length, and that of the backbone,
+        `base / 30 * 0.3^(t / n_steps)`.
+    """
+    return (
+        TwoPhaseDecay(base, n_steps, first_fraction=0.5),
+        keras.optimizers.schedules.ExponentialDecay(base / 30, n_steps, 0.3))

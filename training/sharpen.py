@@ -18,7 +18,7 @@ import tqdm
 
 from metro_tf import losses, models
 from metro_tf.geometry import camera
-from training import callbacks, pipeline, run, trainer
+from training import callbacks, pipeline, run, trainers
 from training.augment import background
 from training.config import TrainConfig
 from training.datasets import lspet, records
@@ -45,7 +45,7 @@ def errors(crop_model, dataset, factors=FACTORS):
     @tf.function
     def batch_errors(inputs, labels):
         outputs = crop_model.predict_heatmaps(inputs)
-        mask3d, mask2d = trainer.label_masks(labels)
+        mask3d, mask2d = trainers.label_masks(labels)
         result = []
         for factor in factors:
             poses = crop_model.reconstruction(
@@ -78,6 +78,10 @@ def main():
     args = parser.parse_args()
     config = run.load_config(args.config, TrainConfig)
     crop_model = models.load_crop_model(args.crop_model)
+    if not isinstance(crop_model, models.Metrabs):
+        raise ValueError(
+            '`crop_model` must be a Metrabs, whose two heads are sharpened together. '
+            f'Received: {type(crop_model).__name__}')
     people = records.read_dataset(args.synth_dir).take(args.n_examples)
     photos = lspet.make_dataset(args.lspet_dir, 'train', args.n_examples)
     dataset = pipeline.evaluation_dataset(

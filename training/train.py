@@ -12,60 +12,42 @@ of rendered people and LSPET or besides them; each of two sources then gives hal
 
 import argparse
 import dataclasses
+import functools
 import pathlib
 
 import keras
-import tensorflow as tf
 
-from metro_tf import skeleton
-from metro_tf.backbones import builder, top_down
-from metro_tf.models import Metrabs
-from training import pipeline, run, schedules, trainer
+from training import backbone_changes, callbacks, crop_models, pipeline, randomness, run, trainers
 from training.config import TrainConfig
 
 
-def build_crop_model(config):
-    """Builds the crop model with its weights.
+def build_trainer(config, start_from=None):
+    """Builds the compiled trainer with all variables, its optimiser's included.
 
     Args:
-        config: `ModelConfig`.
+        config: `TrainConfig`.
+        start_from: See `run.start_from`.
     """
-    stride_px = config.heatmap.stride_px
-    if config.top_down_channels:
-        backbone = top_down.build_top_down(
-            config.backbone, stride_px, config.top_down_channels, config.backbone_weights,
-            bn_momentum=config.bn_momentum)
-    else:
-        backbone = builder.build_backbone(
-            config.backbone, stride_px, config.backbone_weights, bn_momentum=config.bn_momentum)
-    joints = skeleton.METRO_24
-    model = Metrabs(
-        backbone, joints.joint_names, joints.edges, **dataclasses.asdict(config.heatmap))
-    side = config.heatmap.crop_side_px
-    model({'image': tf.zeros([1, side, side, 3]), 'intrinsics': tf.eye(3, batch_shape=[1])})
-    return model
-
-
-def build_trainer(config):
-    """Builds the compiled trainer with all variables, its optimiser's included."""
     keras.mixed_precision.set_global_policy(config.mixed_precision)
-    keras.utils.set_random_seed(config.seed)
-    pose_trainer = trainer.PoseTrainer(build_crop_model(config.model), config.loss)
-    optimizer = run.build_optimizer(
-        config, schedules.WarmupCosine(config.learning_rate, config.n_steps, config.warmup_steps))
-    pose_trainer.compile(optimizer=optimizer, jit_compile=False)
-    optimizer.build(pose_trainer.trainable_variables)
+    randomness.set_seed(config.seed)
+    crop_model = crop_models.build_crop_model(config.model, functools.partial(
+        backbone_changes.adapt_backbone, ghost_batch_sizes=config.ghost_batch_sizes,
+        max_kernel_norm=config.optimizer.max_kernel_norm))
+    run.start_from(crop_model, start_from)
+    pose_trainer = trainers.build(crop_model, config.loss, config.seed)
+    heads = [layer for layer in crop_model.layers if layer is not crop_model.backbone]
+    run.compile_trainer(pose_trainer, config, crop_model.backbone, heads)
     return pose_trainer
 
 
 def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_dir=None,
-          records_2d_dir=None, start_from=None):
+          records_2d_dir=None, cutout_dirs=(), start_from=None):
     """Runs or resumes the training; writes checkpoints, curves and the model to its folder.
 
     Args:
         config: `TrainConfig`.
-        synth_dir, lspet_dir, background_dirs, records_3d_dir, records_2d_dir: See
-            `pipeline.training_dataset`.
+        synth_dir, lspet_dir, background_dirs, records_3d_dir, records_2d_dir,
+            cutout_dirs: See `pipeline.training_dataset`.
         out_dir: Folder of all runs.
         start_from: See `run.start_from`; without effect where a run is resumed.
 
@@ -73,19 +55,28 @@ def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_
         The folder `out_dir/<name>`.
     """
     run_dir = pathlib.Path(out_dir) / config.name
-    saved_model = run.in_float32(build_crop_model, config.model)
-    pose_trainer = build_trainer(config)
-    run.start_from(pose_trainer.crop_model, start_from)
+    config = crop_models.with_bone_lengths(config, [synth_dir, records_3d_dir])
+    saved_model = run.in_float32(crop_models.build_crop_model, config.model)
+    pose_trainer = build_trainer(config, start_from)
 
     def make_batches(first_step):
         return pipeline.training_dataset(
             config, synth_dir, lspet_dir, background_dirs, first_step,
-            records_3d_dir=records_3d_dir, records_2d_dir=records_2d_dir)
+            records_3d_dir=records_3d_dir, records_2d_dir=records_2d_dir,
+            cutout_dirs=cutout_dirs)
 
     run.fit(
         pose_trainer, pose_trainer.crop_model, saved_model, config, make_batches, run_dir,
-        'crop_model.keras')
+        'crop_model.keras', extra_callbacks=frozen_batch_norm(config, run_dir))
     return run_dir
+
+
+def frozen_batch_norm(config, run_dir):
+    """List of the callback for the last steps in inference mode, if there are such steps."""
+    n_steps = config.frozen_batch_norm_steps
+    first_epoch = (config.n_steps - n_steps) // config.steps_per_epoch
+    checkpoint_path = run_dir / 'before_frozen_batch_norm'
+    return [callbacks.FrozenBatchNorm(first_epoch, checkpoint_path)] if n_steps else []
 
 
 def main():
@@ -100,13 +91,22 @@ def main():
     parser.add_argument(
         '--background-dir', required=True, action='append', help='folder of photos; repeatable')
     parser.add_argument(
+        '--cutout-dir', action='append', default=[],
+        help='folder of cut-out objects for published occlusion; repeatable')
+    parser.add_argument(
         '--start-from', help='.keras file of a crop model whose weights are the first ones')
+    parser.add_argument(
+        '--backbone-weights', help='weights file that the backbone starts from, e.g. of ImageNet')
     parser.add_argument('--out-dir', default='runs', help='results go to a folder in it')
     args = parser.parse_args()
+    config = run.load_config(args.config, TrainConfig)
+    if args.backbone_weights:
+        config = dataclasses.replace(config, model=dataclasses.replace(
+            config.model, backbone_weights=args.backbone_weights))
     run_dir = train(
-        run.load_config(args.config, TrainConfig), args.synth_dir, args.lspet_dir,
-        args.background_dir, args.out_dir, records_3d_dir=args.records_3d_dir,
-        records_2d_dir=args.records_2d_dir, start_from=args.start_from)
+        config, args.synth_dir, args.lspet_dir, args.background_dir, args.out_dir,
+        records_3d_dir=args.records_3d_dir, records_2d_dir=args.records_2d_dir,
+        cutout_dirs=args.cutout_dir, start_from=args.start_from)
     print(f'Finished. Model, curves and checkpoints are in {run_dir}')
 
 

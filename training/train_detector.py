@@ -17,7 +17,7 @@ import keras
 import tensorflow as tf
 
 from metro_tf.detection import PersonDetector, center_net
-from training import callbacks, run, schedules
+from training import callbacks, run
 from training.detection import evaluation, sampling, sources
 from training.detection.config import DetectorTrainConfig
 from training.detection.trainer import DetectorTrainer
@@ -29,17 +29,20 @@ def build_network(config):
         config.n_channels, config.trunk_channels, config.n_blocks, config.bn_momentum)
 
 
-def build_trainer(config):
-    """Builds the compiled trainer with all variables, its optimiser's included."""
+def build_trainer(config, start_from=None):
+    """Builds the compiled trainer with all variables, its optimiser's included.
+
+    Args:
+        config: `DetectorTrainConfig`.
+        start_from: See `run.start_from`.
+    """
     keras.mixed_precision.set_global_policy(config.mixed_precision)
     keras.utils.set_random_seed(config.seed)
     trainer = DetectorTrainer(build_network(config), config.box_loss)
     side_px = config.composite.side_px
     trainer(tf.zeros([1, side_px, side_px, 3]))
-    optimizer = run.build_optimizer(
-        config, schedules.WarmupCosine(config.learning_rate, config.n_steps, config.warmup_steps))
-    trainer.compile(optimizer=optimizer, jit_compile=False)
-    optimizer.build(trainer.trainable_variables)
+    run.start_from(trainer.detector, start_from)
+    run.compile_trainer(trainer, config)
     return trainer
 
 
@@ -68,8 +71,7 @@ def train(config, synth_dir, lspet_dir, backgrounds_dir, out_dir, start_from=Non
     """
     run_dir = pathlib.Path(out_dir) / config.name
     network = run.in_float32(build_network, config)
-    trainer = build_trainer(config)
-    run.start_from(trainer.detector, start_from)
+    trainer = build_trainer(config, start_from)
     run.fit(
         trainer, trainer.detector, network, config,
         lambda first_step: make_batches(

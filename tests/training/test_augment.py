@@ -4,7 +4,8 @@ import tensorflow as tf
 
 from metro_tf import skeleton
 from metro_tf.geometry import camera
-from training.augment import appearance, background, crop_view, occlusion
+from training.augment import appearance, background, crop_view, flip, labels, occlusion
+from training.config import R23_AUGMENTATION, AugmentConfig
 
 SIDE = 64
 MIRROR = skeleton.METRO_24.mirror_mapping
@@ -178,3 +179,242 @@ def test_steps_are_reproducible_and_differ_between_seeds():
     other = step(image, SEED + 1)['image']
     np.testing.assert_array_equal(first, again)
     assert tf.reduce_max(tf.abs(first - other)) > 1e-3
+
+
+def over_seeds(function, n):
+    """Array of the function's results for `n` seeds."""
+    dataset = tf.data.Dataset.range(n).map(
+        lambda i: function(tf.stack([i, tf.constant(9, tf.int64)])), tf.data.AUTOTUNE)
+    return next(iter(dataset.batch(n))).numpy()
+
+
+def test_published_part_has_the_distribution_of_rejection_sampling():
+    rng = np.random.default_rng(0)
+    x1, x2, y2 = rng.uniform(0, 0.5, 400000), *rng.uniform(0.5, 1, [2, 400000])
+    side = x2 - x1
+    is_accepted = (side > 0.5) & (side < y2)
+    expected = np.quantile(side[is_accepted], [0.1, 0.5, 0.9])
+    fractions = np.float32([0.1, 0.5, 0.9])
+    np.testing.assert_allclose(
+        crop_view.published_part_side(fractions), expected, atol=3e-3)
+    np.testing.assert_allclose(
+        crop_view.published_part_side(np.float32([0, 0.875, 1])), [0.5, 0.75, 1], atol=1e-6)
+    left, top = x1[is_accepted], (y2 - side)[is_accepted]
+    for corner in (left, top):  # uniform where the part fits
+        np.testing.assert_allclose(np.mean(corner / (1 - side[is_accepted])), 0.5, atol=5e-3)
+
+
+@pytest.mark.parametrize('is_published, median', [(False, 0.75), (True, 1 - 0.5 ** (4 / 3))])
+def test_part_of_the_box_lies_in_its_square_hull(is_published, median):
+    policy = crop_view.RandomCropView(
+        SIDE, MIRROR, partial_visibility_probability=1.0, is_published=is_published)
+    box = tf.constant([10.0, 20.0, 40.0, 100.0])
+    parts = over_seeds(lambda seed: policy._part_of_box(box, seed), 200)
+    np.testing.assert_allclose(parts[:, 2], parts[:, 3])
+    assert np.all(parts[:, :2] >= [-20, 20])
+    assert np.all(parts[:, :2] + parts[:, 2:] <= [80.01, 120.01])
+    assert abs(np.median(parts[:, 2]) / 100 - median) < 0.03
+    assert np.all(parts[:, 2] >= 50)
+
+
+def roll_angles(policy):
+    example = make_example()
+    flat = crop_view.RandomCropView(SIDE, MIRROR)(example, SEED)
+    up = flat['coords3d_cam'][0, :2].numpy()
+    x, y = over_seeds(lambda seed: policy(example, seed)['coords3d_cam'][0, :2], 60).T
+    return np.degrees(np.abs(np.arctan2(up[0] * y - up[1] * x, up[0] * x + up[1] * y)))
+
+
+def test_full_rotation_has_its_own_probability():
+    never, half, always = [
+        roll_angles(crop_view.RandomCropView(
+            SIDE, MIRROR, max_rotation_degrees=20.0, full_rotation_probability=probability))
+        for probability in (0.0, 0.5, 1.0)]
+    assert 15 < never.max() < 20.1
+    assert 150 < always.max() <= 180 and np.mean(always > 90) > 0.3
+    assert 0.25 < np.mean(half > 20.1) < 0.65
+
+
+def test_background_is_replaced_at_the_asked_rate():
+    bank = tf.constant(np.full([2, 30, 30, 3], 255, np.uint8))
+    example = {
+        'image': tf.zeros([8, 8, 3]), 'has_alpha': tf.constant(True),
+        'alpha': tf.zeros([8, 8, 1]), 'frame': tf.ones([8, 8, 1])}
+    step = background.RandomBackground(bank, 8, 0.7, is_published=True)
+    replaced = over_seeds(lambda seed: step(example, seed)['image'][4, 4, 0], 80)
+    assert set(np.round(replaced, 4)) == {0.0, 1.0}
+    assert 0.55 < np.mean(replaced) < 0.85
+
+
+def test_published_background_zooms_and_shifts_within_the_photo():
+    ramp = np.arange(0, 250, 2, dtype=np.uint8)
+    photo = np.stack(np.broadcast_arrays(ramp[:, None], ramp[None], 77), axis=-1)
+    patches = over_seeds(
+        lambda seed: background.published_patch(tf.constant(photo[None]), 50, seed), 150)
+    span = patches[:, 0, -1, 1] - patches[:, 0, 0, 1]  # of 248 levels over the photo
+    zoom = 248 / 255 / span
+    assert 1.19 < zoom.min() < 1.23 and 1.47 < zoom.max() < 1.51
+    shifts = (patches[:, 0, 0, :2] + patches[:, -1, -1, :2]) / 2 * 255 / 248 - 0.5
+    radii = np.linalg.norm(shifts, axis=1) * zoom  # as fractions of the crop's side
+    assert 0.09 < radii.max() < 0.101
+    assert abs(np.mean(radii ** 2) / 0.01 - 0.5) < 0.1  # uniform in the disc
+    assert np.all(np.abs(patches[..., 2] * 255 - 77) < 0.01)  # no border shows
+
+
+def test_the_last_photo_is_drawn():
+    bank = tf.constant(np.arange(3, dtype=np.uint8)[:, None, None, None] * np.ones(
+        [3, 4, 4, 3], np.uint8))
+    for make_patch in (background.random_patch, background.published_patch):
+        values = over_seeds(lambda seed: make_patch(bank, 2, seed)[0, 0, 0] * 255, 40)
+        assert set(np.round(values, 3)) == {0, 1, 2}
+
+
+@pytest.mark.parametrize('in_dataset', [False, True])
+def test_hsv_colour_of_zero_is_the_identity(in_dataset):
+    image = tf.random.stateless_uniform([SIDE, SIDE, 3], [1, 2])
+    same = run(appearance.RandomHsvColor(0, 0, 0, 0), {'image': image}, in_dataset=in_dataset)
+    np.testing.assert_allclose(same['image'], image, atol=1e-5)
+
+
+def test_hsv_hue_turns_by_up_to_72_degrees_both_ways():
+    red = {'image': tf.tile(tf.constant([[[0.8, 0.2, 0.2]]]), [2, 2, 1])}
+    step = appearance.RandomHsvColor(0, 0, 0, 72.0)
+    hues = 360 * over_seeds(
+        lambda seed: tf.image.rgb_to_hsv(step(red, seed)['image'])[0, 0, 0], 150)
+    hues = np.where(hues > 180, hues - 360, hues)
+    assert -72.1 < hues.min() < -65 and 65 < hues.max() < 72.1
+
+
+def test_hsv_changes_have_their_limits_and_come_in_random_order():
+    image = {'image': tf.tile(tf.constant([[[0.3, 0.4, 0.5]]]), [2, 2, 1])}
+    brightness, contrast, saturation = [
+        over_seeds(lambda seed: step(image, seed)['image'][0, 0], 150)
+        for step in (appearance.RandomHsvColor(*limits, 0.0) for limits in (
+            (0.125, 0, 0), (0, 0.5, 0), (0, 0, 0.5)))]
+    np.testing.assert_allclose(np.ptp(brightness[:, 0]), 0.25, atol=0.02)
+    np.testing.assert_allclose(np.ptp(contrast[:, 0]), 0.2, atol=0.02)
+    np.testing.assert_allclose(np.ptp(saturation[:, 0]), 0.2, atol=0.02)
+    np.testing.assert_allclose(saturation[:, 2], 0.5, atol=1e-5)
+    # Brightness b before contrast c gives 0.5 + c (g - 0.5 + b), after it 0.5 + c (g - 0.5) + b.
+    policy = appearance.RandomHsvColor(0.125, 0.5, 0.0, 0.0)
+
+    def change_and_grey(seed):
+        change_seed = tf.random.experimental.stateless_split(seed, 2)[0]
+        change = tf.random.stateless_uniform([4], change_seed, -1.0, 1.0)
+        grey = policy({'image': tf.fill([1, 1, 3], 0.4)}, seed)['image'][0, 0, :1]
+        return tf.concat([change[:2], grey], axis=0)
+    change, contrast_change, grey = over_seeds(change_and_grey, 100).T
+    added, factor = 0.125 * change, 1 + 0.5 * contrast_change
+    is_after = np.abs(grey - (0.5 - factor * 0.1 + added)) < 1e-5
+    is_before = np.abs(grey - (0.5 + factor * (added - 0.1))) < 1e-5
+    assert np.all(is_after | is_before)
+    assert 30 < is_after.sum() < 70 and 30 < is_before.sum() < 70
+
+
+def erased(n):
+    image = tf.fill([SIDE, SIDE, 3], -1.0)
+    return over_seeds(lambda seed: occlusion.erase(image, seed), n)
+
+
+def test_erased_rectangles_are_those_of_random_erasing():
+    areas, aspects = [], []
+    for is_covered in erased(300)[..., 0] >= 0:
+        rows, columns = is_covered.any(axis=1), is_covered.any(axis=0)
+        np.testing.assert_array_equal(is_covered, rows[:, None] & columns[None])
+        areas.append(is_covered.mean())
+        aspects.append(rows.sum() / max(columns.sum(), 1))
+    assert 0.2 < max(areas) < 1 / 3 + 0.02
+    large = np.array(areas) > 0.05
+    assert 0.25 < np.array(aspects)[large].min() < 0.5
+    assert 2.5 < np.array(aspects)[large].max() < 3.8
+    assert 1.0 < np.median(np.array(aspects)[large]) < 2.2  # uniform, so mostly tall
+
+
+def test_erasing_noise_has_all_256_values():
+    noise = erased(30)
+    values = np.unique(np.round(noise[noise >= 0] * 255, 3))
+    np.testing.assert_array_equal(values, np.arange(256))
+
+
+def test_objects_come_before_colour_and_erasing_after_it():
+    def paste(example, seed):
+        return {**example, 'image': tf.fill([SIDE, SIDE, 3], 0.25)}
+
+    def halve(example, seed):
+        return {**example, 'image': example['image'] / 2}
+    step = occlusion.ObjectsOrErase(paste, halve, 0.5)
+    image = {'image': tf.ones([SIDE, SIDE, 3]), 'name': tf.constant('x')}
+    assert step(image, SEED)['name'] == b'x'
+    images = over_seeds(lambda seed: step(image, seed)['image'], 200)
+    has_objects = np.all(images == 0.125, axis=(1, 2, 3))
+    is_plain = np.all(images == 0.5, axis=(1, 2, 3))
+    has_noise = images.max(axis=(1, 2, 3)) > 0.9  # noise is not halved
+    assert 0.18 < has_objects.mean() < 0.32
+    assert 0.42 < is_plain.mean() < 0.6
+    assert 0.15 < has_noise.mean() < 0.32
+    assert not np.any(has_noise & has_objects)
+
+
+def test_low_labels_of_2d_examples_are_discarded():
+    example = make_example()
+    coords2d = example['coords2d'].numpy()
+    coords2d[:3, 1] = [85.5, 85.6, 86.0]  # 95 % of 90 px is 85.5
+    coords2d[3:, 1] = 10
+    example = {**example, 'coords2d': tf.constant(coords2d)}
+    step = labels.DropLowLabels(0.95)
+    np.testing.assert_array_equal(step(example, SEED)['coords2d'], coords2d)
+    flat = step({**example, 'has_3d': tf.constant(False)}, SEED)
+    np.testing.assert_array_equal(
+        flat['joint_validity_mask_2d'], [True, False, False] + 21 * [True])
+    np.testing.assert_array_equal(flat['coords2d'][1:3], np.zeros([2, 2]))
+    shifted = {
+        **example, 'has_3d': tf.constant(False), 'frame': tf.constant([0.0, 5.0, 120.0, 90.0])}
+    assert bool(tf.reduce_all(step(shifted, SEED)['joint_validity_mask_2d']))
+
+
+def test_flip_testing_averages_mirrored_predictions():
+    mapping = (1, 0, 2)
+    poses = tf.constant([[[100.0, 1, 2000], [-50, 2, 2000], [7, 3, 2100]]])
+    intrinsics = tf.constant([[[50.0, 0, 4], [0, 50, 4], [0, 0, 1]]])
+    image = tf.reshape(tf.range(64.0), [1, 8, 8, 1]) * tf.ones([3])
+    seen = []
+
+    def predict(inputs):
+        seen.append(inputs)
+        return poses
+
+    result = flip.predict_with_flip(predict, {'image': image, 'intrinsics': intrinsics}, mapping)
+    np.testing.assert_allclose(
+        result, [[[75, 1.5, 2000], [-75, 1.5, 2000], [0, 3, 2100]]])
+    np.testing.assert_array_equal(seen[0]['image'], image[:, :, ::-1])
+    np.testing.assert_allclose(seen[0]['intrinsics'], [[[50, 0, 3], [0, 50, 4], [0, 0, 1]]])
+
+
+def test_flip_testing_of_an_exact_model_changes_nothing():
+    pose = np.float32([[[-300, 100, 3000], [200, 150, 3100]]])
+    intrinsics = np.float32([[[90, 0, 32], [0, 90, 32], [0, 0, 1]]])
+    image = np.zeros([1, 64, 64, 3], np.float32)
+    pixels = np.round(camera.project(pose, intrinsics).numpy()[0]).astype(int)
+    for channel, (x, y) in enumerate(pixels):
+        image[0, y, x, channel] = 1
+
+    @tf.function
+    def predict(inputs):  # finds the red and the green pixel
+        places = [tf.where(inputs['image'][0, ..., channel] > 0)[0] for channel in (0, 1)]
+        points = tf.cast(tf.stack(places), tf.float32)[:, ::-1]
+        rays = tf.concat([points, tf.ones([2, 1])], axis=1) @ tf.transpose(
+            tf.linalg.inv(inputs['intrinsics'][0]))
+        return (rays * 3000.0)[tf.newaxis]
+
+    inputs = {'image': image, 'intrinsics': intrinsics}
+    np.testing.assert_allclose(
+        flip.predict_with_flip(predict, inputs, (0, 1)), predict(inputs), atol=0.01)
+
+
+def test_augment_config_errors_and_published_numbers():
+    with pytest.raises(ValueError, match='`background_probability` must be in .0, 1..*1.5'):
+        AugmentConfig(background_probability=1.5)
+    with pytest.raises(ValueError, match='`max_label_height_2d` must be in'):
+        AugmentConfig(max_label_height_2d=95)
+    assert not AugmentConfig().is_published and AugmentConfig().max_label_height_2d is None
+    assert R23_AUGMENTATION.hue_degrees == 72 and R23_AUGMENTATION.occlusion_probability == 0.5

@@ -105,6 +105,20 @@ def test_photo_boxes_are_enlarged(folders):
     np.testing.assert_allclose(photos.boxes[0], [15, 0, 30, 60], atol=1e-3)
 
 
+def test_heads_are_between_neck_and_crown(folders):
+    photos = sources.read_photos(folders / 'lspet', 'train', 1.5)
+    # The joints lie on a line; neck and crown are numbers 12 and 13 of 0..13.
+    np.testing.assert_allclose(photos.heads[0], [20 + 20 * 12.5 / 13, 10 + 40 * 12.5 / 13])
+
+
+def test_head_without_annotation_is_the_box_center(folders, monkeypatch):
+    annotated = sources.lspet.read_annotations(folders / 'lspet')
+    annotated[0, 13] = np.nan
+    monkeypatch.setattr(sources.lspet, 'read_annotations', lambda folder: annotated)
+    photos = sources.read_photos(folders / 'lspet', 'train', 1.0)
+    np.testing.assert_allclose(photos.heads[0], photos.boxes[0, :2] + photos.boxes[0, 2:] / 2)
+
+
 def test_people_repeat_in_batches(folders):
     batches = list(sources.people_batches(folders / 'people', 2, 0).take(4))
     assert [len(batch) for batch in batches] == [2] * 4
@@ -139,6 +153,19 @@ def test_photos_bring_their_person(folders):
         assert canvas['n_boxes'] == 1
         assert (canvas['negative_weight'] < 1).any()
         assert np.isfinite(canvas['image']).all()
+
+
+def test_portraits_are_cut_off_and_large(folders, monkeypatch):
+    monkeypatch.setattr(sampling, '_BARS_PROBABILITY', 0.0)
+    config = {'negative_probability': 0.0, 'photo_probability': 1.0, 'max_photos': 1}
+    smallest = {}
+    for probability in (0.0, 1.0):
+        canvases = composites_of(
+            folders, 12, with_people=False, portrait_probability=probability, **config)
+        sizes = [canvas['boxes'][0, 2:].max() for canvas in canvases if canvas['is_person'][0]]
+        assert len(sizes) > 5
+        smallest[probability] = min(sizes)
+    assert smallest[0.0] < 32 < 40 < smallest[1.0]
 
 
 def test_same_number_gives_the_same_composite(folders):

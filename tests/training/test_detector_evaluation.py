@@ -49,7 +49,8 @@ def test_evaluate(tmp_path):
     tf.io.write_file(path, tf.io.encode_png(tf.fill([20, 20, 1], tf.constant(9, tf.uint8))))
     detector = fakes.FakeDetector([[[0.0, 0, 10, 10, 0.7], [30, 0, 10, 10, 0.2]]])
     photos = sources.Photos(
-        np.array([path, path]), np.array([[0, 0, 10, 12], [70, 0, 10, 10]], np.float32))
+        np.array([path, path]), np.array([[0, 0, 10, 12], [70, 0, 10, 10]], np.float32),
+        np.zeros([2, 2], np.float32))
     scores = evaluation.evaluate(detector, photos, [path, path, path])
     np.testing.assert_allclose(scores.found, [0.7, 0])
     np.testing.assert_allclose(sorted(scores.false), [0.2] * 3 + [0.7] * 3)

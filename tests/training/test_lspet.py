@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import scipy.io
+import tensorflow as tf
 
 from metro_tf import skeleton
 from training.datasets import lspet
@@ -56,13 +57,30 @@ def test_examples_have_named_joints_box_and_camera(lspet_dir):
     np.testing.assert_allclose(example['intrinsics'][0, 0], 25 / np.tan(np.radians(4)), rtol=1e-5)
 
 
-def test_shuffled_images_come_without_end_and_reproducibly(lspet_dir):
-    first, again = [
-        [example['name'].numpy() for example in
-         lspet.make_dataset(lspet_dir, 'train', shuffle_seed=3).take(20)] for _ in range(2)]
-    assert first == again
-    assert first.count(b'im00001') == first.count(b'im00004') == 10
-    assert first != sorted(first)
+def test_shuffled_images_come_without_end_and_from_any_place_on(lspet_dir):
+    source = lspet.make_source(lspet_dir, 'train')
+
+    def names(first, n):
+        dataset = source.shuffled((3, 0), first).take(n)
+        return [example['name'].numpy() for example in dataset]
+    whole = names(0, 20)
+    assert whole == names(0, 20)
+    assert names(7, 13) == whole[7:]
+    assert whole.count(b'im00001') == whole.count(b'im00004') == 10
+    assert whole != whole[:2] * 10
+
+
+def test_photos_that_are_missing_or_damaged_are_named(lspet_dir):
+    source = lspet.make_source(lspet_dir, 'train')
+    path = lspet_dir / 'images/im00004.jpg'
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(tf.errors.InvalidArgumentError, match='photo is damaged.*im00004.jpg'):
+        list(source.in_order())
+    path.unlink()
+    with pytest.raises(tf.errors.InvalidArgumentError, match='or gone.*im00004.jpg'):
+        list(source.in_order())
+    with pytest.raises(ValueError, match='must hold the photos.*1 of 2 are missing.*im00004.jpg'):
+        lspet.make_source(lspet_dir, 'train')
 
 
 def test_boxes_are_enlarged_about_their_centre():

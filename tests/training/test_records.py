@@ -93,6 +93,76 @@ def test_dataset_keeps_the_order_of_shards(tmp_path):
     assert len(list(records.read_serialized(tmp_path))) == 4
 
 
+def write_three_shards(folder):
+    for i_shard, names in enumerate(('ab', '', 'cde')):
+        records.write_shard(
+            str(folder / f'x-{i_shard}.tfrecord'),
+            [make_example(name, seed=i) for i, name in enumerate(names)])
+
+
+def test_records_can_be_read_by_index(tmp_path):
+    write_three_shards(tmp_path)
+    source = records.make_source(tmp_path)
+    assert source.n_examples == 5
+    assert [item['name'].numpy() for item in source.in_order(3)] == [b'a', b'b', b'c']
+    fourth = source.load(tf.constant(3, tf.int64))
+    assert fourth['name'] == b'd'
+    expected = list(records.read_dataset(tmp_path))[3]
+    for name, value in expected.items():
+        np.testing.assert_array_equal(fourth[name], value, err_msg=name)
+
+
+def test_every_round_is_another_order_of_all_records(tmp_path):
+    write_three_shards(tmp_path)
+    source = records.make_source(tmp_path)
+
+    def names(seed, first, n):
+        dataset = source.shuffled(seed, first).take(n)
+        return b''.join(item['name'].numpy() for item in dataset).decode()
+    whole = names((1, 0), 0, 20)
+    rounds = [whole[i:i + 5] for i in range(0, 20, 5)]
+    assert all(sorted(part) == list('abcde') for part in rounds)
+    assert len(set(rounds)) > 1
+    assert names((1, 0), 8, 12) == whole[8:]
+    assert names((1, 0), 10, 10) == whole[10:]
+    assert names((1, 1), 0, 20) != whole and names((2, 0), 0, 20) != whole
+
+
+def test_the_place_is_found_at_once_however_late(tmp_path):
+    write_three_shards(tmp_path)
+    late = records.make_source(tmp_path).shuffled((1, 0), 5 * 10 ** 12 + 2).take(3)
+    assert len({item['name'].numpy() for item in late}) == 3
+
+
+def test_cut_off_files_are_named(tmp_path):
+    write_three_shards(tmp_path)
+    path = tmp_path / 'x-2.tfrecord'
+    content = path.read_bytes()
+    for n_bytes in (len(content) - 1, len(content) // 2, 20, 7):
+        path.write_bytes(content[:n_bytes])
+        with pytest.raises(ValueError, match=r'x-2.tfrecord must consist of whole records.*'
+                                             rf'{n_bytes} bytes.*damaged or cut off'):
+            records.make_source(tmp_path)
+    for path in tmp_path.iterdir():
+        path.write_bytes(b'')
+    with pytest.raises(ValueError, match='must match files with records.*empty files only'):
+        records.make_source(tmp_path)
+
+
+def test_damaged_and_vanished_records_are_named(tmp_path):
+    write_three_shards(tmp_path)
+    source = records.make_source(tmp_path)
+    path = tmp_path / 'x-2.tfrecord'
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r'record is damaged.*x-2.tfrecord'):
+        list(source.in_order())
+    path.unlink()
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r'or gone.*x-2.tfrecord'):
+        list(source.in_order())
+
+
 def test_a_failing_shard_leaves_nothing(tmp_path):
     def examples():
         yield make_example()

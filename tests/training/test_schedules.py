@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from training import schedules
+from training.config import OptimizerConfig, TrainConfig
 
 
 def test_values_at_the_corners():
@@ -20,3 +21,42 @@ def test_revives_from_its_config():
 def test_refuses_a_warmup_as_long_as_the_run():
     with pytest.raises(ValueError, match='`warmup_steps` must be in .0, n_steps.'):
         schedules.WarmupCosine(0.1, n_steps=10, warmup_steps=10)
+
+
+def test_two_phases_of_metrabs():
+    schedule = schedules.TwoPhaseDecay(0.3, n_steps=1000)
+    # 460 is half of the first phase: 0.3 / sqrt(3). Then b / 30, and b / 100 at the end.
+    actual = [float(schedule(step)) for step in (0, 460, 919.999, 920, 960, 1000)]
+    np.testing.assert_allclose(
+        actual, [0.3, 0.173205, 0.1, 0.01, 0.01 * np.sqrt(0.3), 0.003], rtol=1e-4)
+
+
+def test_dual_schedules_of_metrabs():
+    heads, backbone = schedules.make_dual_schedules(0.3, n_steps=1000)
+    np.testing.assert_allclose(
+        [float(heads(step)) for step in (0, 250, 500, 1000)], [0.3, 0.173205, 0.01, 0.003],
+        rtol=1e-4)
+    np.testing.assert_allclose(
+        [float(backbone(step)) for step in (0, 500, 1000)], [0.01, 0.01 * np.sqrt(0.3), 0.003],
+        rtol=1e-4)
+
+
+@pytest.mark.parametrize('name, values', [
+    ('warmup_cosine', [0.1, 0.2, 0.2 * 0.505, 0.002]),
+    ('two_phase', [0.2, 0.2 * 3 ** (-1 / 92), 0.2 * 3 ** (-51 / 92), 0.2 / 30 * 0.3 ** (9 / 8)])])
+def test_config_chooses_the_schedule(name, values):
+    warmup_steps = {'warmup_cosine': 2, 'two_phase': 0}[name]
+    config = TrainConfig(
+        name='', n_steps=100, steps_per_epoch=50, learning_rate=0.2, warmup_steps=warmup_steps,
+        optimizer=OptimizerConfig(schedule=name))
+    schedule = schedules.make_schedule(config)
+    np.testing.assert_allclose(
+        [float(schedule(step)) for step in (0, 1, 51, 101)], values, rtol=1e-5)
+
+
+def test_two_phases_revive_and_refuse_an_impossible_fraction():
+    schedule = schedules.TwoPhaseDecay(0.1, 50, 0.5)
+    config = keras.optimizers.schedules.serialize(schedule)
+    assert keras.optimizers.schedules.deserialize(config).get_config() == schedule.get_config()
+    with pytest.raises(ValueError, match='`first_fraction` must be in .0, 1.. Received: .*=1'):
+        schedules.TwoPhaseDecay(0.1, 50, 1)

@@ -3,6 +3,11 @@
 import csv
 import dataclasses
 import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
 
 import cv2
 import keras
@@ -14,9 +19,9 @@ import tensorflow as tf
 from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import camera
-from training import callbacks, evaluate, pipeline, run, sharpen, train
+from training import callbacks, crop_models, evaluate, pipeline, run, sharpen, train
 from training.augment import background
-from training.config import ModelConfig, TrainConfig
+from training.config import R23_AUGMENTATION, ModelConfig, TrainConfig
 from training.datasets import lspet, records
 from training.datasets.example import Example
 
@@ -78,6 +83,45 @@ def test_batches_have_the_asked_composition(data_dirs):
         np.testing.assert_array_equal(np.where(has_3d, 24, 14), has_2d)
 
 
+@pytest.mark.parametrize('first_step', [1, 5])
+def test_a_resumed_dataset_gives_the_batches_of_the_unbroken_one(data_dirs, first_step):
+    config = dataclasses.replace(CONFIG, batch_size_3d=3, batch_size_2d=1)
+
+    def batches(step, n):
+        dataset = pipeline.training_dataset(
+            config, data_dirs['synth'], data_dirs['lspet'], [data_dirs['photos']], step,
+            records_3d_dir=data_dirs['synth'])
+        return list(dataset.take(n).as_numpy_iterator())
+    unbroken, resumed = batches(0, first_step + 2), batches(first_step, 2)
+    for expected, batch in zip(unbroken[first_step:], resumed, strict=True):
+        tf.nest.map_structure(np.testing.assert_array_equal, batch, expected)
+    assert np.abs(resumed[0][0]['image'] - resumed[1][0]['image']).max() > 0.1
+
+
+def test_a_very_late_step_starts_at_once(data_dirs):
+    dataset = pipeline.training_dataset(
+        CONFIG, data_dirs['synth'], data_dirs['lspet'], [data_dirs['photos']], 10 ** 9)
+    (inputs, _), = dataset.take(1)
+    assert inputs['image'].shape == (4, 64, 64, 3)
+
+
+def test_published_augmentation_with_and_without_objects(data_dirs, tmp_path):
+    config = dataclasses.replace(CONFIG, augment=R23_AUGMENTATION)
+    cv2.imwrite(str(tmp_path / 'a.png'), np.full([9, 9, 4], 200, np.uint8))
+    for cutout_dirs in ((), (tmp_path,)):
+        dataset = pipeline.training_dataset(
+            config, data_dirs['synth'], data_dirs['lspet'], [data_dirs['photos']],
+            cutout_dirs=cutout_dirs)
+        for inputs, labels in dataset.take(3):
+            assert inputs['image'].shape == (4, 64, 64, 3)
+            assert np.isfinite(inputs['image']).all() and np.isfinite(labels['coords2d']).all()
+            assert np.ptp(inputs['image']) > 0.5
+    with pytest.raises(ValueError, match='`cutout_bank` must be empty unless `is_published`'):
+        pipeline.training_dataset(
+            CONFIG, data_dirs['synth'], data_dirs['lspet'], [data_dirs['photos']],
+            cutout_dirs=[tmp_path])
+
+
 def test_evaluation_sees_every_example_once(data_dirs):
     bank = background.load_bank([data_dirs['photos']])
     source = records.read_dataset(data_dirs['synth'])
@@ -109,6 +153,69 @@ def test_a_killed_run_goes_on_and_ends_in_a_scored_model(data_dirs, tmp_path):
     assert 0 < scores['3d']['pa_mpjpe_mm'] <= scores['3d']['absolute_mpjpe_mm']
 
 
+# No dropout, quick to build, and with every kind of layer that our own recipes use.
+QUICK_CONFIG = dataclasses.replace(CONFIG, model=ModelConfig(
+    'compact_resnet', top_down_channels=16, heatmap=HeatmapConfig(64, 8)))
+
+
+def train_in_new_process(data_dirs, out_dir, n_batches):
+    """Trains until the process kills itself after so many batches. Returns its exit status."""
+    script = (
+        'import pathlib, sys; from tests.training import test_train_program as program; '
+        'dirs = {path.name: path for path in pathlib.Path(sys.argv[1]).iterdir()}; '
+        'program.train_until_killed(dirs, sys.argv[2], int(sys.argv[3]))')
+    process = subprocess.run(
+        [sys.executable, '-c', script, data_dirs['synth'].parent, out_dir, str(n_batches)],
+        cwd=pathlib.Path(__file__).parents[2], env={**os.environ, 'TF_DETERMINISTIC_OPS': '1'},
+        capture_output=True, text=True, check=False)
+    assert process.returncode in (0, -signal.SIGKILL), process.stderr[-3000:]
+    return process.returncode
+
+
+def train_until_killed(data_dirs, out_dir, n_batches):
+    """What runs in the new process."""
+    n_done = []
+
+    def count(callback, batch, logs=None):
+        n_done.append(batch)
+        if len(n_done) == n_batches:
+            os.kill(os.getpid(), signal.SIGKILL)
+    callbacks.StopOnNonFinite.on_train_batch_end = count
+    run_training(data_dirs, out_dir, QUICK_CONFIG)
+
+
+@pytest.mark.slow
+def test_a_training_killed_in_an_epoch_ends_like_an_unbroken_one(data_dirs, tmp_path):
+    run_dirs = [tmp_path / name / CONFIG.name for name in ('killed', 'unbroken')]
+    assert train_in_new_process(data_dirs, tmp_path / 'killed', 3) == -signal.SIGKILL
+    assert len((run_dirs[0] / 'curves.csv').read_text().splitlines()) == 2  # heading, one epoch
+    for name in ('killed', 'unbroken'):
+        assert train_in_new_process(data_dirs, tmp_path / name, 100) == 0
+    curves, expected_curves = [(run_dir / 'curves.csv').read_text() for run_dir in run_dirs]
+    assert curves == expected_curves and len(curves.splitlines()) == 3
+    models = [
+        keras.models.load_model(str(run_dir / 'crop_model.keras'), compile=False)
+        for run_dir in run_dirs]
+    for weight, expected in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
+def test_state_of_another_architecture_is_refused(tmp_path):
+    def make_trainer(n_channels, n_layers):
+        layers = [keras.layers.Dense(n_channels) for _ in range(n_layers)]
+        model = keras.Sequential([keras.Input([3]), *layers])
+        model.compile(optimizer=keras.optimizers.Adam(), loss='mse')
+        model.optimizer.build(model.trainable_variables)
+        return model
+    state = callbacks.TrainingState(make_trainer(4, 1), tmp_path)
+    assert state.restore() == 0
+    state.on_epoch_end(0)
+    assert callbacks.TrainingState(make_trainer(4, 1), tmp_path).restore() == 1
+    for n_channels, n_layers in ((5, 1), (4, 2)):
+        with pytest.raises(ValueError, match='must hold checkpoints of the architecture.*ckpt-1'):
+            callbacks.TrainingState(make_trainer(n_channels, n_layers), tmp_path).restore()
+
+
 def test_default_config_loads_and_bad_ones_say_why(tmp_path):
     config = run.load_config('training/configs/default_crop_model.py', TrainConfig)
     assert config.name == 'default_crop_model'
@@ -121,7 +228,7 @@ def test_default_config_loads_and_bad_ones_say_why(tmp_path):
 
 
 def test_default_model_predicts_the_default_skeleton():
-    model = train.build_crop_model(CONFIG.model)
+    model = crop_models.build_crop_model(CONFIG.model)
     assert tuple(model.joint_names) == skeleton.METRO_24.joint_names
 
 
@@ -143,7 +250,7 @@ def test_mixed_precision_ends_in_a_float32_model(data_dirs, tmp_path, dtype_poli
 @pytest.mark.slow
 def test_a_run_can_start_from_a_finished_model(data_dirs, tmp_path):
     path = tmp_path / 'start.keras'
-    started = train.build_crop_model(CONFIG.model)
+    started = crop_models.build_crop_model(CONFIG.model)
     started.save(str(path))
     config = dataclasses.replace(
         CONFIG, n_steps=1, steps_per_epoch=1, warmup_steps=0, learning_rate=1e-9)
@@ -175,7 +282,7 @@ def test_scaled_logits_have_the_predicted_error(data_dirs):
     source = records.read_dataset(data_dirs['synth']).concatenate(
         lspet.make_dataset(data_dirs['lspet'], 'holdout'))
     dataset = pipeline.evaluation_dataset(CONFIG, source, bank)
-    model = train.build_crop_model(CONFIG.model)
+    model = crop_models.build_crop_model(CONFIG.model)
     before, _, doubled = sharpen.errors(model, dataset, (1.0, 1.5, 2.0))
     sharpen.scale_logits(model, 2.0)
     after = sharpen.errors(model, dataset, (1.0,))

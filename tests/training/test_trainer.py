@@ -3,45 +3,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
-from metro_tf.geometry import camera
-from metro_tf.models import Metrabs
-from training import callbacks, trainer
-from training.config import LossConfig
+from tests.training.tiny_trainers import make_batch, make_trainer
+from training import callbacks, trainers
 
 HEATMAP = HeatmapConfig(crop_side_px=64, stride_px=8)
-N_JOINTS = skeleton.METRO_24.n_joints
-
-
-def make_batch(n_3d=2, n_2d=2, seed=0):
-    """People at 3 m in noise; the last `n_2d` have 2D labels only."""
-    rng = np.random.default_rng(seed)
-    n = n_3d + n_2d
-    coords3d = (rng.normal(size=[n, N_JOINTS, 3]) * 300 + [0, 0, 3000]).astype(np.float32)
-    intrinsics = np.tile(np.float32([[90, 0, 32], [0, 90, 32], [0, 0, 1]]), [n, 1, 1])
-    mask3d = np.zeros([n, N_JOINTS], bool)
-    mask3d[:n_3d] = True
-    inputs = {
-        'image': rng.random([n, 64, 64, 3]).astype(np.float32), 'intrinsics': intrinsics}
-    labels = {
-        'coords3d_cam': np.where(mask3d[..., np.newaxis], coords3d, 0),
-        'coords2d': camera.project(coords3d, intrinsics).numpy(),
-        'joint_validity_mask_3d': mask3d,
-        'joint_validity_mask_2d': np.ones([n, N_JOINTS], bool)}
-    return inputs, labels
-
-
-def make_trainer(**loss_kwargs):
-    keras.utils.set_random_seed(1)
-    image = keras.Input([None, None, 3])
-    features = keras.layers.Conv2D(8, 9, strides=8, padding='same')(image)
-    crop_model = Metrabs(
-        keras.Model(image, features), skeleton.METRO_24.joint_names, skeleton.METRO_24.edges,
-        crop_side_px=64, stride_px=8)
-    result = trainer.PoseTrainer(crop_model, LossConfig(**loss_kwargs))
-    result.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=False)
-    return result
 
 
 def fit(model, n_epochs, first_epoch=0, extra=()):
@@ -135,8 +101,8 @@ def test_place_in_volume_keeps_image_alignment_where_it_fits():
     mask = np.ones([1, 2], bool)
     coords3d = np.float32([[[-100, 0, 2900], [100, 200, 3100]]])
     coords2d = np.float32([[[20, 30], [28, 38]]])  # mean (24, 34) px: 825 and 1168.75 mm
-    placed = trainer.place_in_volume(coords3d, coords2d, mask, HEATMAP)
+    placed = trainers.place_in_volume(coords3d, coords2d, mask, HEATMAP)
     np.testing.assert_allclose(
         placed, [[[725, 1068.75, 1000], [925, 1268.75, 1200]]], atol=0.01)
-    at_border = trainer.place_in_volume(coords3d, coords2d - 60, mask, HEATMAP)
+    at_border = trainers.place_in_volume(coords3d, coords2d - 60, mask, HEATMAP)
     np.testing.assert_allclose(at_border, [[[0, 0, 1000], [200, 200, 1200]]], atol=0.01)

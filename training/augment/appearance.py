@@ -48,6 +48,39 @@ class RandomColor:
 
 
 @dataclasses.dataclass(frozen=True)
+class RandomHsvColor:
+    """Policy: the same four changes in random order, hue and saturation in HSV (MeTRAbs, R23).
+
+    After each change the values are clipped to [0, 1], which HSV needs.
+
+    Args:
+        brightness, contrast, saturation, hue_degrees: See `RandomColor`; hue and saturation are
+            those of HSV.
+    """
+    brightness: float = 0.125
+    contrast: float = 0.5
+    saturation: float = 0.5
+    hue_degrees: float = 72.0
+
+    def __call__(self, example, seed):
+        """Returns the example with its `image` changed."""
+        seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
+        change = tf.random.stateless_uniform([4], seeds[0], -1.0, 1.0)
+        order = tf.random.experimental.stateless_shuffle(tf.range(4), seeds[1])
+        image = example['image']
+        for i_change in tf.unstack(order):
+            image = tf.clip_by_value(self._changed(image, change, i_change), 0.0, 1.0)
+        return {**example, 'image': image}
+
+    def _changed(self, image, change, i_change):
+        return tf.switch_case(i_change, [
+            lambda: image + self.brightness * change[0],
+            lambda: 0.5 + (1 + self.contrast * change[1]) * (image - 0.5),
+            lambda: tf.image.adjust_saturation(image, 1 + self.saturation * change[2]),
+            lambda: tf.image.adjust_hue(image, self.hue_degrees / 360 * change[3])])
+
+
+@dataclasses.dataclass(frozen=True)
 class RandomBlurAndNoise:
     """Policy: a Gaussian blur and sensor noise, each with its own chance.
 

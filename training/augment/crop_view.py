@@ -21,8 +21,10 @@ class RandomCropView:
         crop_side_px: Side of the crop.
         mirror_mapping: Joint i of the mirrored person is joint `mirror_mapping[i]` before.
         max_zoom_change, max_rotation_degrees, max_shift, mirror_probability,
-        partial_visibility_probability: See `training.config.AugmentConfig`. All zero for
-            evaluation.
+        partial_visibility_probability, full_rotation_probability: See
+            `training.config.AugmentConfig`. All zero for evaluation.
+        is_published: Whether the side of a part of the box is drawn as in MeTRAbs (see
+            `published_part_side`), or uniformly in [0.5, 1] of the whole.
     """
     crop_side_px: int
     mirror_mapping: tuple
@@ -31,23 +33,28 @@ class RandomCropView:
     max_shift: float = 0.0
     mirror_probability: float = 0.0
     partial_visibility_probability: float = 0.0
+    full_rotation_probability: float = 0.0
+    is_published: bool = False
 
     def __call__(self, example, seed):
         """Adds `crop_*` entries: see `crop_view`."""
-        seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 6))
+        seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 8))
         box = self._part_of_box(example['box'], seeds[0])
         box = self._shifted(box, seeds[1])
         zoom = 1 + self.max_zoom_change * _uniform(seeds[2], -1, 1)
         angle = math.radians(self.max_rotation_degrees) * _uniform(seeds[3], -1, 1)
+        is_turned = _uniform(seeds[5], 0, 1) < self.full_rotation_probability
+        angle = tf.where(is_turned, _uniform(seeds[6], -math.pi, math.pi), angle)
         is_mirrored = _uniform(seeds[4], 0, 1) < self.mirror_probability
         return crop_view(
             example, box, zoom, angle, is_mirrored, self.crop_side_px, self.mirror_mapping)
 
     def _part_of_box(self, box, seed):
-        """A random square part of the box's square hull, as MeTRAbs samples it."""
+        """A random square part of the box's square hull."""
         seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 4))
         side = tf.reduce_max(box[2:])
-        part_side = _uniform(seeds[0], 0.5, 1.0)
+        fraction = _uniform(seeds[0], 0, 1)
+        part_side = published_part_side(fraction) if self.is_published else 0.5 + 0.5 * fraction
         left, top = [_uniform(s, 0, 1) * (1 - part_side) for s in seeds[1:3]]
         corner = boxlib.center(box) - side / 2 + side * tf.stack([left, top])
         part = tf.concat([corner, tf.fill([2], side * part_side)], axis=0)
@@ -59,6 +66,23 @@ class RandomCropView:
         angle = _uniform(seeds[1], -math.pi, math.pi)
         shift = radius * tf.stack([tf.cos(angle), tf.sin(angle)])
         return tf.concat([box[:2] + shift, box[2:]], axis=0)
+
+
+def published_part_side(fraction):
+    """Side of the square part that MeTRAbs shows of a square box, as a fraction of the box's.
+
+    MeTRAbs draws x1 ~ U(0, 0.5) and x2, y2 ~ U(0.5, 1) until side = x2 - x1 is above 0.5 and
+    below y2, and shows the square [x1, y2 - side, side, side]. Its side s then has the density
+    24 (1 - s)^2 on (0.5, 1), and its corner is uniform where the part fits. This inverts the
+    distribution function 1 - 8 (1 - s)^3; a fraction of 0 gives 0.5, 0.875 gives 0.75.
+
+    Args:
+        fraction: Float tensor, uniform in [0, 1).
+
+    Returns:
+        Float tensor of the same shape.
+    """
+    return 1 - 0.5 * tf.pow(1 - fraction, 1 / 3)
 
 
 def crop_view(example, box, zoom, angle, is_mirrored, crop_side_px, mirror_mapping):

@@ -1,10 +1,12 @@
 """The person detector in the default models: 1.1 million weights, 224 px.
 
+Second stage after `default_detector_first.py`, with portraits: photos enlarged about a head.
 Learns from composites of rendered people, photos of LSPET and photos without people.
 
 Command:
     python -m training.train_detector training/configs/default_detector.py \\
-        --synth-dir records/train --lspet-dir lspet --backgrounds-dir backgrounds/no_people
+        --synth-dir records/train --lspet-dir lspet --backgrounds-dir backgrounds/no_people \\
+        --start-from runs/default_detector_first/detector.keras
 """
 
 from training.detection.config import CompositeConfig, DetectorTrainConfig
@@ -13,5 +15,7 @@ from training.detection.config import CompositeConfig, DetectorTrainConfig
 def config():
     """Returns the settings."""
     return DetectorTrainConfig(
-        name='default_detector', n_steps=8000, mixed_precision='mixed_bfloat16',
-        composite=CompositeConfig(max_people=4, photo_probability=0.6))
+        name='default_detector', n_steps=7000, learning_rate=1.2e-3,
+        mixed_precision='mixed_bfloat16',
+        composite=CompositeConfig(
+            max_people=4, photo_probability=0.6, portrait_probability=0.35))

@@ -6,6 +6,7 @@ photos show the same scene as a hold-out photo (`train_twins_of_holdout`) and ar
 """
 
 import json
+import os
 import pathlib
 
 import numpy as np
@@ -15,6 +16,7 @@ import tensorflow as tf
 from metro_tf import skeleton
 from metro_tf.geometry import camera
 from training.datasets import example as example_lib
+from training.datasets import source as source_lib
 
 # The joints reach neither the fingertips nor the soles and the crown only just; the factor makes
 # boxes comparable to those of whole silhouettes.
@@ -84,35 +86,61 @@ def boxes_of(coords2d, enlargement=BOX_ENLARGEMENT):
     return np.concatenate([(low + high) / 2 - size / 2, size], axis=1).astype(np.float32)
 
 
-def make_dataset(lspet_dir, split, first=None, shuffle_seed=None):
-    """Examples with the same keys as parsed records.
+def make_source(lspet_dir, split):
+    """Examples with the same keys as parsed records, in the order of the images' numbers.
+
+    Images with fewer than four annotated joints are left out.
 
     Args:
         lspet_dir: Folder of the data set.
         split: 'train' or 'holdout'.
+
+    Returns:
+        `Source`.
+
+    Raises:
+        ValueError: If there is no image in the split, a file is missing or has another layout.
+    """
+    numbers = np.array(read_split(lspet_dir, split))
+    annotated = read_annotations(lspet_dir)[numbers - 1]
+    enough = np.isfinite(annotated[..., 0]).sum(axis=1) >= 4
+    numbers, annotated = numbers[enough], annotated[enough]
+    boxes = boxes_of(annotated)
+    coords2d = example_lib.to_model_joints(annotated, 'lsp_14')
+    folder = pathlib.Path(lspet_dir) / 'images'
+    names = [f'im{number:05}' for number in numbers]
+    paths = [str(folder / f'{name}.jpg') for name in names]
+    missing = [path for path in paths if not os.path.isfile(path)]
+    if missing or not paths:
+        raise ValueError(
+            f'`lspet_dir` must hold the photos of the split {split!r}. Received: {lspet_dir}, '
+            f'{len(missing)} of {len(paths)} are missing: {missing[:3]}')
+
+    columns = [tf.constant(column) for column in (paths, names, boxes, coords2d)]
+
+    def load(index):
+        path, name, box, joints = [column[index] for column in columns]
+        return _example(_read_photo(path), name, box, joints)
+    return source_lib.Source(len(paths), load)
+
+
+def make_dataset(lspet_dir, split, first=None):
+    """Examples of a split, once and in order.
+
+    Args:
+        lspet_dir, split: See `make_source`.
         first: Number of images to take from the start of the split, None for all.
-        shuffle_seed: None for the order of the numbers, once. Otherwise the images come without
-            end, each time in another order, which follows from this seed.
 
     Returns:
         `tf.data.Dataset` of dicts.
     """
-    numbers = read_split(lspet_dir, split)[:first]
-    annotated = read_annotations(lspet_dir)[np.array(numbers) - 1]
-    enough = np.isfinite(annotated[..., 0]).sum(axis=1) >= 4
-    numbers, annotated = np.array(numbers)[enough], annotated[enough]
-    boxes = boxes_of(annotated)
-    coords2d = example_lib.to_model_joints(annotated, 'lsp_14')
-    folder = str(pathlib.Path(lspet_dir) / 'images')
+    return make_source(lspet_dir, split).in_order(first)
 
-    def load(number, box, joints):
-        name = tf.strings.join(['im', tf.strings.as_string(number, width=5, fill='0')])
-        image = tf.io.decode_jpeg(tf.io.read_file(folder + '/' + name + '.jpg'), channels=3)
-        return _example(image, name, box, joints)
-    dataset = tf.data.Dataset.from_tensor_slices((numbers, boxes, coords2d))
-    if shuffle_seed is not None:
-        dataset = dataset.shuffle(len(numbers), seed=shuffle_seed).repeat()
-    return dataset.map(load, num_parallel_calls=tf.data.AUTOTUNE)
+
+def _read_photo(path):
+    def read(path):
+        return tf.io.decode_jpeg(tf.io.read_file(path), channels=3)
+    return source_lib.attempt(read, (path,), ['A photo is damaged or gone:', path])
 
 
 def _example(image, name, box, coords2d):

@@ -5,7 +5,9 @@ a missing joint. What an example lacks is an empty list or empty bytes. `parse` 
 zeros with a validity mask, so that no NaN enters a graph.
 """
 
+import mmap
 import os
+import struct
 from pathlib import Path
 
 import cv2
@@ -13,9 +15,12 @@ import numpy as np
 import tensorflow as tf
 
 from training.datasets import example as example_lib
+from training.datasets import source as source_lib
 
 SUFFIX = '.tfrecord'
 JPEG_QUALITY = 92
+# Length, checksum of the length, and checksum of the record.
+_RECORD_OVERHEAD = 8 + 4 + 4
 _FLOAT_FIELDS = (
     'box', 'frame', 'intrinsics', 'camera_up', 'coords3d_cam', 'coords2d', 'visibility')
 
@@ -130,6 +135,59 @@ def read_dataset(pattern_or_dir):
     """
     return read_serialized(pattern_or_dir).map(
         parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def make_source(pattern_or_dir):
+    """The examples of record files (see `parse`), each of which can be read by its index.
+
+    The files must be local. Only the lengths of the records are read at first.
+
+    Returns:
+        `Source`, in file name order.
+
+    Raises:
+        ValueError: If there is no such file, a file is damaged or cut off, or all are empty.
+    """
+    paths = shard_paths(pattern_or_dir)
+    offsets = [_record_offsets(path) for path in paths]
+    n_examples = sum(map(len, offsets))
+    if not n_examples:
+        raise ValueError(
+            '`pattern_or_dir` must match files with records. '
+            f'Received: pattern_or_dir={str(pattern_or_dir)!r} with empty files only')
+    i_paths = tf.constant(np.repeat(np.arange(len(paths)), [len(part) for part in offsets]))
+    offsets, paths = tf.constant(np.concatenate(offsets)), tf.constant(paths)
+
+    def load(index):
+        return parse(_read_record(paths[i_paths[index]], offsets[index]))
+    return source_lib.Source(n_examples, load)
+
+
+def _record_offsets(path):
+    """int64 array: where each record of a file begins, found from the lengths before them."""
+    offsets, end, size = [], 0, os.path.getsize(path)
+    if size:
+        with open(path, 'rb') as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            while end + _RECORD_OVERHEAD <= size:
+                offsets.append(end)
+                end += _RECORD_OVERHEAD + struct.unpack_from('<Q', data, end)[0]
+    if end != size:
+        raise ValueError(
+            f'{path} must consist of whole records. Received: a file of {size} bytes whose record '
+            f'{len(offsets)} at byte {offsets[-1] if offsets else 0} is damaged or cut off')
+    return np.array(offsets, np.int64)
+
+
+def _read_record(path, offset):
+    """One serialised example. TensorFlow checks it against its checksum."""
+    def read(path, offset):
+        handle = tf.raw_ops.TFRecordDatasetV2(
+            filenames=[path], compression_type='', buffer_size=tf.constant(0, tf.int64),
+            byte_offsets=[offset])
+        dataset = tf.data.experimental.from_variant(handle, tf.TensorSpec([], tf.string))
+        return dataset.take(1).get_single_element()
+    return source_lib.attempt(
+        read, (path, offset), ['A record is damaged or gone:', path, 'at byte', offset])
 
 
 def shard_paths(pattern_or_dir):

@@ -4,7 +4,7 @@ import dataclasses
 
 from metro_tf import checks
 from metro_tf.detection import center_net, trunk
-from training.config import DTYPE_POLICIES
+from training import config as train_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +16,8 @@ class CompositeConfig:
         max_people: Most people pasted onto one composite.
         photo_probability: Probability that photos with one annotated person each are pasted.
         max_photos: Most photos pasted onto one composite.
+        portrait_probability: Probability that a photo which is pasted alone is enlarged about the
+            person's head, so that only the upper body or less is left on the composite.
         negative_probability: Probability of a composite without people.
         person_size: Smallest and largest size of a person (larger side of the box) as a fraction
             of `side_px`.
@@ -28,6 +30,7 @@ class CompositeConfig:
     max_people: int = 6
     photo_probability: float = 0.45
     max_photos: int = 4
+    portrait_probability: float = 0.0
     negative_probability: float = 0.15
     person_size: tuple = (0.1, 1.3)
     person_enlargement: float = 1.15
@@ -42,7 +45,8 @@ class CompositeConfig:
             raise ValueError(
                 '`person_size` must be positive and ascending. '
                 f'Received: person_size={self.person_size}')
-        for name in ('photo_probability', 'negative_probability', 'unlabelled_weight'):
+        for name in ('photo_probability', 'negative_probability', 'portrait_probability',
+                     'unlabelled_weight'):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(
                     f'`{name}` must be in [0, 1]. Received: {name}={getattr(self, name)}')
@@ -64,16 +68,14 @@ class DetectorTrainConfig:
         input_side_px: Input of the finished detector, used in its evaluation.
         n_steps: Number of optimiser steps.
         batch_size: Composites per step.
-        learning_rate: Peak of the schedule (linear warm-up, then half a cosine).
-        warmup_steps: Length of the warm-up.
-        weight_decay: Decoupled weight decay per step, in units of the learning rate.
-        clip_norm: Limit of the global gradient norm.
+        learning_rate, warmup_steps, weight_decay, clip_norm: See `training.config.TrainConfig`.
         box_loss: Weight of the box loss against that of the heatmap.
         max_false_boxes: The score is shifted so that the default threshold gives this many
             boxes per photo without people, measured on photos left out of the training.
         steps_per_epoch: Steps between checkpoints and rows of the curves.
         seed: Seed of weights, order and composites.
         mixed_precision: Keras dtype policy: 'float32', 'mixed_bfloat16' or 'mixed_float16'.
+        optimizer, progress_bar: See `training.config.TrainConfig`.
     """
     name: str
     composite: CompositeConfig = CompositeConfig()
@@ -89,17 +91,18 @@ class DetectorTrainConfig:
     weight_decay: float = 0.02
     clip_norm: float = 10.0
     box_loss: float = 2.0
-    max_false_boxes: float = 0.25
+    max_false_boxes: float = 0.22
     steps_per_epoch: int = 200
     seed: int = 1
     mixed_precision: str = 'float32'
+    optimizer: train_config.OptimizerConfig = train_config.OptimizerConfig()
+    progress_bar: str = 'keras'
 
     def __post_init__(self):
-        checks.one_of(self.mixed_precision, DTYPE_POLICIES, 'mixed_precision')
-        for name in ('n_steps', 'batch_size', 'learning_rate', 'steps_per_epoch',
-                     'max_false_boxes'):
-            checks.positive(getattr(self, name), name)
-        if self.n_steps % self.steps_per_epoch:
-            raise ValueError(
-                '`steps_per_epoch` must divide `n_steps`. Received: '
-                f'steps_per_epoch={self.steps_per_epoch}, n_steps={self.n_steps}')
+        train_config.check_update_settings(self)
+        checks.positive(self.batch_size, 'batch_size')
+        checks.positive(self.max_false_boxes, 'max_false_boxes')
+        train_config.check_divisible(
+            self.batch_size, 'batch_size', self.optimizer.accumulation_steps)
+        if self.optimizer.schedule == 'dual':
+            raise ValueError("`schedule` of a detector must not be 'dual', since it has no heads")

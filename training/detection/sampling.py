@@ -88,15 +88,20 @@ class RandomComposite:
 
     def _paste_photos(self, canvas, n_photos, seed):
         boxes, paths = tf.constant(self.photos.boxes), tf.constant(self.photos.paths)
+        heads = tf.constant(self.photos.heads)
 
         def paste(i, canvas):
-            random = tf.random.stateless_uniform([4], _numbered(seed, i))
+            random = tf.random.stateless_uniform([5], _numbered(seed, i))
             image = _read_image(_pick(random[0], paths))
             box = _pick(random[0], boxes)
             is_single = tf.equal(n_photos, 1)
+            is_portrait = is_single & (random[4] < self.config.portrait_probability)
             low, high = tf.where(is_single, 0.35, 0.12), tf.where(is_single, 1.3, 0.5)
+            low, high = tf.where(is_portrait, 1.2, low), tf.where(is_portrait, 2.6, high)
             scale = self._scale(box, low, high, random[1])
-            shift = self._photo_shift(image, box, scale, is_single, random[2:])
+            center = tf.where(is_portrait, _pick(random[0], heads), box[:2] + box[2:] / 2)
+            place = tf.where(is_portrait, 0.2 + 0.6 * random[2:4], random[2:4])
+            shift = self._photo_shift(image, center, scale, is_single, place)
             return i + 1, composites.add_photo(
                 canvas, image, box, scale, shift, self.config.unlabelled_weight)
         return tf.while_loop(lambda i, _: i < n_photos, paste, (0, canvas))[1]
@@ -124,11 +129,10 @@ class RandomComposite:
         fraction = tf.exp(tf.math.log(low) + random * tf.math.log(high / low))
         return tf.minimum(fraction * self.config.side_px / tf.reduce_max(box[2:]), _MAX_SCALE)
 
-    def _photo_shift(self, image, box, scale, is_single, random):
-        """A single photo covers the canvas if it is large enough; others lie anywhere."""
+    def _photo_shift(self, image, center, scale, is_single, place):
+        """Puts `center` at a fraction of the canvas; a single photo covers as much as it can."""
         side_px = self.config.side_px
-        center = box[:2] + box[2:] / 2
-        shift = side_px * random - scale * center
+        shift = side_px * place - scale * center
         room = side_px - scale * tf.cast(tf.shape(image)[1::-1], tf.float32)
         clipped = tf.clip_by_value(shift, tf.minimum(room, 0.0), tf.maximum(room, 0.0))
         return tf.where(is_single, clipped, shift)

@@ -7,6 +7,7 @@ import pathlib
 import numpy as np
 import tensorflow as tf
 
+from metro_tf import skeleton
 from training.datasets import lspet, records
 
 # Backgrounds left out of the training, to count false boxes on.
@@ -16,6 +17,8 @@ FIRST_VALIDATION_PHOTO = 8801
 # People with fewer annotated joints have boxes that mean little.
 _MIN_JOINTS = 8
 _SHUFFLE_BUFFER = 500
+# Neck and crown, which lie below and above the middle of the head.
+_HEAD_JOINTS = [skeleton.CONVENTIONS['lsp_14'].index(name) for name in ('neck', 'htop')]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -25,9 +28,12 @@ class Photos:
     Args:
         paths: Array of file names `[n]`.
         boxes: Float32 array `[n, 4]`: the person's box, px.
+        heads: Float32 array `[n, 2]`: the middle of the person's head, px; the middle of the box
+            where it is not annotated.
     """
     paths: np.ndarray
     boxes: np.ndarray
+    heads: np.ndarray
 
 
 def read_backgrounds(folder, split):
@@ -82,7 +88,11 @@ def read_photos(lspet_dir, split, enlargement):
     is_enough = np.isfinite(coords2d[..., 0]).sum(axis=1) >= _MIN_JOINTS
     folder = pathlib.Path(lspet_dir) / 'images'
     paths = [str(folder / f'im{number:05d}.jpg') for number in numbers[is_enough]]
-    return Photos(np.array(paths), lspet.boxes_of(coords2d[is_enough], enlargement))
+    boxes = lspet.boxes_of(coords2d[is_enough], enlargement)
+    heads = coords2d[is_enough][:, _HEAD_JOINTS].mean(axis=1)
+    is_annotated = np.isfinite(heads).all(axis=1, keepdims=True)
+    heads = np.where(is_annotated, heads, boxes[:, :2] + boxes[:, 2:] / 2)
+    return Photos(np.array(paths), boxes, heads)
 
 
 def people_batches(synth_dir, n_people, seed):

@@ -1,0 +1,93 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+from metro_tf import models, skeleton
+from metro_tf.config import HeatmapConfig
+from tests.training.test_train_program import make_person
+from training import crop_models
+from training.config import LossConfig, ModelConfig, TrainConfig
+from training.datasets import bone_lengths, records
+
+N_BONES = len(skeleton.METRO_24.edges)
+LENGTHS = tuple(100.0 + i for i in range(N_BONES))
+TINY = {'top_down_channels': 0, 'heatmap': HeatmapConfig(64, 32)}
+
+
+@pytest.fixture
+def record_dir(tmp_path):
+    """Two people, one without a left wrist, and an example without 3D labels."""
+    people = [make_person(i) for i in range(3)]
+    people[1].coords3d_cam[skeleton.METRO_24.index('lwri')] = np.nan
+    people[2] = dataclasses.replace(people[2], coords3d_cam=None)
+    records.write_shard(tmp_path / 'a.tfrecord', people)
+    return tmp_path
+
+
+def lengths_of(person):
+    ends = person.coords3d_cam[np.array(skeleton.METRO_24.edges)]
+    return np.linalg.norm(ends[:, 0] - ends[:, 1], axis=-1)
+
+
+def test_bone_lengths_are_means_over_the_valid_ones(record_dir):
+    found = bone_lengths.mean_bone_lengths([record_dir], skeleton.METRO_24)
+    first, second = lengths_of(make_person(0)), lengths_of(make_person(1))
+    expected = (first + second) / 2
+    i_forearm = skeleton.METRO_24.edges.index(
+        (skeleton.METRO_24.index('lelb'), skeleton.METRO_24.index('lwri')))
+    expected[i_forearm] = first[i_forearm]
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert all(isinstance(length, float) for length in found)
+
+
+def test_a_bone_without_any_example_is_named(tmp_path):
+    person = make_person(0)
+    person.coords3d_cam[skeleton.METRO_24.index('nose')] = np.nan
+    records.write_shard(tmp_path / 'a.tfrecord', [person])
+    with pytest.raises(ValueError, match='`record_dirs` must hold each bone.*head-nose.*nose-leye'):
+        bone_lengths.mean_bone_lengths([tmp_path], skeleton.METRO_24)
+
+
+def test_a_config_gets_the_lengths_that_it_lacks(record_dir):
+    config = TrainConfig('tiny', model=ModelConfig(kind='pose25d'))
+    completed = crop_models.with_bone_lengths(config, [None, record_dir])
+    assert completed.model.bone_lengths_mm == bone_lengths.mean_bone_lengths(
+        [record_dir], skeleton.METRO_24)
+    assert dataclasses.replace(completed, model=config.model) == config
+    assert crop_models.with_bone_lengths(completed, []) is completed
+    other = TrainConfig('tiny')
+    assert crop_models.with_bone_lengths(other, []) is other
+
+
+def test_the_kind_chooses_the_model():
+    model = crop_models.build_crop_model(ModelConfig(
+        kind='pose25d', bone_lengths_mm=LENGTHS, **TINY))
+    assert isinstance(model, models.Pose25D) and model.bone_lengths_mm == LENGTHS
+    assert isinstance(
+        crop_models.build_crop_model(ModelConfig(kind='metro', **TINY)), models.Metro)
+    model = crop_models.build_crop_model(ModelConfig(
+        weak_perspective=True, mix_3d_inside_fov=0.0, **TINY))
+    assert isinstance(model, models.Metrabs)
+    assert model.reconstruction.weak_perspective and model.reconstruction.mix_3d_inside_fov == 0
+    with pytest.raises(ValueError, match='`bone_lengths_mm` must be given.*Received: None'):
+        crop_models.build_crop_model(ModelConfig(kind='pose25d'))
+
+
+@pytest.mark.parametrize('make, message', [
+    (lambda: ModelConfig(kind='openpose'), '`kind` must be one of .* Received: kind=.openpose.'),
+    (lambda: ModelConfig(kind='metro', weak_perspective=True),
+     '`weak_perspective` must be left alone where `kind` is not .metrabs.. .*kind=.metro.'),
+    (lambda: ModelConfig(bone_lengths_mm=LENGTHS), '`bone_lengths_mm` must be left alone'),
+    (lambda: LossConfig(generation='R21'), '`generation` must be one of .* Received: .*R21'),
+    (lambda: LossConfig(reduction='sum'), '`reduction` must be one of .* Received: .*sum'),
+    (lambda: LossConfig(relative=-1.0), '`relative` must be a finite number from 0 on. .*-1.0'),
+    (lambda: LossConfig(image=float('nan')), '`image` must be a finite number .* Received: .*nan')])
+def test_bad_settings_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_an_unknown_setting_is_an_error():
+    with pytest.raises(TypeError, match='unexpected keyword argument .absolut.'):
+        LossConfig(absolut=1.0)

@@ -1,0 +1,1 @@
+"""Scores of crop models: poses, errors, and errors of people who are cut off."""

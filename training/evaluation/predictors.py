@@ -1,0 +1,94 @@
+"""Poses from any crop model, absolute or relative, together with the joints to score."""
+
+import dataclasses
+
+import keras
+import tensorflow as tf
+
+from metro_tf import checks, models
+from training.augment import flip
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Predictor:
+    """A crop model and a way to get poses from it.
+
+    Args:
+        crop_model: `metro_tf.models.Metrabs`, `LatentMetrabs`, `Metro` or `Pose25D`.
+        is_absolute: Whether poses are in the camera frame, or up to a translation.
+        has_true_depth: Whether the model is told the true depth of the root (Pose25D).
+        flip_testing: Whether predictions for crop and mirror image are averaged.
+
+    Call arguments:
+        inputs, labels: Dicts of `pipeline.to_model_format`, batched.
+
+    Returns:
+        Tuple of the poses, float32 `[batch, joints, 3]` in mm, and of the joints with a 3D label
+        to score, boolean `[batch, joints]`: none where the true depth is needed but not known.
+    """
+    crop_model: keras.Model
+    is_absolute: bool
+    has_true_depth: bool = False
+    flip_testing: bool = False
+
+    def __call__(self, inputs, labels):
+        """Predicts a batch."""
+        mask, extra_inputs = labels['joint_validity_mask_3d'], {}
+        if self.has_true_depth:
+            root_depth_mm, is_known = true_root_depth(
+                labels, self.crop_model.reconstruction.i_root_joint)
+            extra_inputs['root_depth_mm'] = root_depth_mm
+            mask &= is_known[:, tf.newaxis]
+
+        def predict(model_inputs):
+            return self.crop_model({**model_inputs, **extra_inputs})
+
+        if not self.flip_testing:
+            return predict(inputs), mask
+        mirror_mapping = self.crop_model.mirror_mapping
+        return flip.predict_with_flip(predict, inputs, mirror_mapping), mask
+
+
+def make_predictors(crop_model, flip_testing=False):
+    """All ways in which poses of a crop model are scored, the model's own first.
+
+    Args:
+        crop_model: The crop model.
+        flip_testing: See `Predictor`.
+
+    Returns:
+        Dict from name to `Predictor`: 'relative' for Metro, 'absolute' for Metrabs and
+        LatentMetrabs, 'bone_lengths' and 'true_root_depth' for Pose25D.
+
+    Raises:
+        ValueError: If the model is of another kind.
+    """
+    ways = {
+        models.Metro: {'relative': (False, False)},
+        models.Metrabs: {'absolute': (True, False)},
+        models.LatentMetrabs: {'absolute': (True, False)},
+        models.Pose25D: {'bone_lengths': (True, False), 'true_root_depth': (True, True)}}
+    checks.one_of(
+        type(crop_model).__name__, [model_class.__name__ for model_class in ways], 'crop_model')
+    return {
+        name: Predictor(crop_model, *flags, flip_testing)
+        for name, flags in ways[type(crop_model)].items()}
+
+
+def true_root_depth(labels, i_root_joint=None):
+    """Depth of the root in the labels, and in which examples it is known.
+
+    Args:
+        labels: Dict of `pipeline.to_model_format`, batched.
+        i_root_joint: Index of the root joint, or None for the mean of all joints, which is known
+            where all are labelled.
+
+    Returns:
+        Tuple of float32 `[batch]`, mm, 0 where unknown, and boolean `[batch]`.
+    """
+    depth, mask = labels['coords3d_cam'][..., 2], labels['joint_validity_mask_3d']
+    if i_root_joint is None:
+        root_depth, is_known = tf.reduce_mean(depth, axis=1), tf.reduce_all(mask, axis=1)
+    else:
+        root_depth, is_known = depth[:, i_root_joint], mask[:, i_root_joint]
+    return tf.where(is_known, root_depth, 0.0), is_known

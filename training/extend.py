@@ -1,0 +1,181 @@
+"""Makes the first weights of a larger or other crop model from a finished one.
+
+Example:
+    python -m training.extend --start-from crop_model.keras --config larger.py --out first.keras
+    python -m training.train larger.py --start-from first.keras ...
+
+Joints that both models have, by name, keep what was learned, whatever their order; others start
+anew. Residual blocks may be added, which start as the identity, or left out. Everything else of
+the backbone must be in both models; strides may differ. (MeTRAbs widens its output layer by
+position: the last points take over.)
+"""
+
+import argparse
+import re
+
+import keras
+import numpy as np
+
+from metro_tf import models
+from training import callbacks, crop_models, run
+from training.config import TrainConfig
+
+# The layers with weights of `metro_tf.backbones.residual`.
+_BLOCK_LAYER = re.compile(r'(.*block\d+)_(first|second)_(conv|norm)$')
+
+
+def take_over(new_model, old_model):
+    """Sets the weights of a new crop model to those of a finished one where both have the same.
+
+    Args:
+        new_model: Crop model with new weights, changed in place.
+        old_model: Crop model of the same class with the same number of depth cells.
+
+    Returns:
+        Text for people: which joints and blocks are new or left out.
+
+    Raises:
+        ValueError: If the models differ in something else than joints and residual blocks; the
+            message names the layer.
+    """
+    head_weights = _head_weights(new_model, old_model)  # checks first, changes nothing
+    blocks = take_over_backbone(new_model.backbone, old_model.backbone)
+    new_model.heads.conv.set_weights(head_weights)
+    old_names, new_names = old_model.joint_names, new_model.joint_names
+    changes = {
+        'joints taken over': [name for name in new_names if name in old_names],
+        'new joints': [name for name in new_names if name not in old_names],
+        'joints left out': [name for name in old_names if name not in new_names], **blocks}
+    return '\n'.join(f'{what}: {", ".join(names) or "none"}' for what, names in changes.items())
+
+
+def take_over_backbone(new_backbone, old_backbone):
+    """Sets the weights of the layers that two backbones have in common, by their names.
+
+    Args:
+        new_backbone: Keras model with new weights, changed in place.
+        old_backbone: Keras model.
+
+    Returns:
+        Dict with the names of 'new blocks' and of 'blocks left out'.
+
+    Raises:
+        ValueError: If a layer that is in no residual block is missing on one side, or a layer has
+            weights of another shape. Nothing is changed then.
+    """
+    new_layers, old_layers = weighted_layers(new_backbone), weighted_layers(old_backbone)
+    common = [name for name in new_layers if name in old_layers]
+    changes = {
+        'new blocks': _blocks(set(new_layers) - set(common), common, 'the finished model'),
+        'blocks left out': _blocks(set(old_layers) - set(common), common, 'the new model')}
+    for name in common:
+        shapes = [[weight.shape for weight in layers[name].get_weights()]
+                  for layers in (old_layers, new_layers)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(
+                '`old_model` must have layers of the sizes of the new model. Received: layer '
+                f'{name} with the shapes {shapes[0]} instead of {shapes[1]}')
+    for name in common:
+        new_layers[name].set_weights(old_layers[name].get_weights())
+    return changes
+
+
+def weighted_layers(model):
+    """The layers with weights of a model and of the models in it.
+
+    Returns:
+        Dict from name to layer.
+
+    Raises:
+        ValueError: If two of them have the same name.
+    """
+    found = {}
+    for layer in model.layers:
+        nested = weighted_layers(layer) if isinstance(layer, keras.Model) else {layer.name: layer}
+        nested = {name: inner for name, inner in nested.items() if inner.get_weights()}
+        clashes = sorted(set(found) & set(nested))
+        if clashes:
+            raise ValueError(
+                f'`model` must have layers of distinct names. Received: several {clashes}')
+        found.update(nested)
+    return found
+
+
+def widened(old_weights, new_weights, old_names, new_names):
+    """Weights of a head's convolution in which joints of known names keep what was learned.
+
+    The channels are blocks of one channel per joint: the 2D heatmaps, if any, then one block for
+    each depth slice.
+
+    Args:
+        old_weights, new_weights: Lists of the kernel `[1, 1, features, blocks * joints]` and the
+            bias, learned and new.
+        old_names, new_names: Sequences of the names of the joints.
+
+    Returns:
+        List of the kernel and the bias for the new joints.
+
+    Raises:
+        ValueError: If the numbers of features or blocks differ.
+    """
+    indices = [(i, old_names.index(name)) for i, name in enumerate(new_names) if name in old_names]
+    result = []
+    for old, new in zip(old_weights, new_weights):
+        old, new = (
+            weight.reshape(*weight.shape[:-1], -1, len(names))
+            for weight, names in ((old, old_names), (new, new_names)))
+        if old.shape[:-1] != new.shape[:-1]:
+            raise ValueError(
+                '`old_model` must have the features and depth cells of the new model. Received: '
+                f'head weights {old.shape[:-1]} instead of {new.shape[:-1]} for each joint')
+        kept = new.copy()
+        for i_new, i_old in indices:
+            kept[..., i_new] = old[..., i_old]
+        result.append(np.reshape(kept, (*kept.shape[:-2], -1)))
+    return result
+
+
+def _head_weights(new_model, old_model):
+    if type(new_model) is not type(old_model):
+        raise ValueError(
+            f'`old_model` must be a {type(new_model).__name__} as the new model. '
+            f'Received: {type(old_model).__name__}')
+    return widened(
+        old_model.heads.conv.get_weights(), new_model.heads.conv.get_weights(),
+        list(old_model.joint_names), list(new_model.joint_names))
+
+
+def _blocks(names, common_names, where):
+    """Names of the residual blocks that layers belong to, which must be whole blocks."""
+    common_blocks = {_block_of(name) for name in common_names} - {None}
+    for name in sorted(names):
+        if _block_of(name) is None or _block_of(name) in common_blocks:
+            raise ValueError(
+                '`old_model` must have all layers of the new model, and no others, but for '
+                f'residual blocks. Received: layer {name} is missing in {where}')
+    return sorted({_block_of(name) for name in names})
+
+
+def _block_of(name):
+    match = _BLOCK_LAYER.match(name)
+    return match.group(1) if match else None
+
+
+def main():
+    """Reads the arguments and writes the model."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--start-from', required=True, help='.keras file of the finished model')
+    parser.add_argument('--config', required=True, help='config file of the new model')
+    parser.add_argument('--out', required=True, help='.keras file to write')
+    args = parser.parse_args()
+    config = run.load_config(args.config, TrainConfig)
+    keras.utils.set_random_seed(config.seed)
+    new_model = run.in_float32(crop_models.build_crop_model, config.model)
+    print(take_over(new_model, models.load_crop_model(args.start_from)))
+    callbacks.save_model(new_model, args.out)
+    print(f'Wrote {args.out}')
+
+
+if __name__ == '__main__':
+    main()

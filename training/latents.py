@@ -1,0 +1,104 @@
+"""Finds latent points of the skeleton: trains the affine-combining autoencoder on 3D labels.
+
+Example:
+    python -m training.latents --records-dir records/train --out latents.keras
+
+The published recipe (Sarandi et al., WACV 2023): Adam in batches of 32 for 30 epochs, the learning
+rate 0.03 falling to a tenth at steps 150,000 and 300,000. Poses lacking a joint are left out. The
+file is for `keras.models.load_model(path, compile=False)`, once `metro_tf.models` is imported.
+"""
+
+import argparse
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from metro_tf import losses, models, skeleton
+from training import callbacks
+from training.datasets import records
+
+LEARNING_RATES = (3e-2, 3e-3, 3e-4)
+BOUNDARIES = (150000, 300000)
+BATCH_SIZE = 32
+# Image points of joints beside or behind the camera mean nothing.
+MIN_DEPTH_MM = 300.0
+
+
+def fit(autoencoder, poses, n_epochs=30, seed=1):
+    """Trains an autoencoder.
+
+    Args:
+        autoencoder: `metro_tf.models.AffineAutoencoder`, trained in place.
+        poses: Float array `[n, joints, 3]`, camera frame, mm; all joints valid.
+        n_epochs: Number of times that each pose is seen.
+        seed: Seed of the order.
+
+    Returns:
+        Float, the last loss on the poses without the one on the weights, metres.
+
+    Raises:
+        ValueError: If there is no pose, or one is not finite or not in front of the camera.
+    """
+    poses = np.asarray(poses, np.float32)
+    if not len(poses) or not np.all(np.isfinite(poses)) or poses[..., 2].min() < MIN_DEPTH_MM:
+        raise ValueError(
+            f'`poses` must be finite and at least {MIN_DEPTH_MM:g} mm from the camera, and one at '
+            f'least. Received: {len(poses)} poses')
+    schedule = keras.optimizers.schedules.PiecewiseConstantDecay(BOUNDARIES, LEARNING_RATES)
+    autoencoder.compile(
+        keras.optimizers.Adam(schedule), loss=losses.perspective_loss, jit_compile=False)
+    dataset = tf.data.Dataset.from_tensor_slices(poses).shuffle(
+        len(poses), seed=seed, reshuffle_each_iteration=True).batch(BATCH_SIZE)
+    autoencoder.fit(dataset.map(lambda batch: (batch, batch)), epochs=n_epochs, verbose=2)
+    return float(np.mean(losses.perspective_loss(poses, autoencoder(poses))))
+
+
+def read_poses(record_dirs):
+    """The poses of records with all joints valid and clearly in front of the camera.
+
+    Args:
+        record_dirs: Folders of records with 3D labels.
+
+    Returns:
+        Float array `[n, joints, 3]`, camera frame, mm.
+    """
+    def pose(serialized):
+        example = records.parse(serialized)
+        return example['coords3d_cam'], example['joint_validity_mask_3d']
+
+    def is_usable(coords3d, mask):
+        return tf.reduce_all(mask & (coords3d[:, 2] >= MIN_DEPTH_MM))
+
+    poses = [
+        coords3d.numpy() for folder in record_dirs
+        for coords3d, _ in records.read_serialized(folder).map(pose).filter(is_usable)]
+    return np.reshape(poses, (-1, skeleton.METRO_24.n_joints, 3))
+
+
+def main():
+    """Reads the arguments and trains."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        '--records-dir', required=True, action='append', help='records with 3D labels; repeatable')
+    parser.add_argument(
+        '--n-pairs', type=int, default=20, help='latent points on each side (default 20)')
+    parser.add_argument(
+        '--n-central', type=int, default=8, help='latent points in the middle (default 8)')
+    parser.add_argument('--sparsity', type=float, default=0.6, help='weight (default 0.6)')
+    parser.add_argument('--n-epochs', type=int, default=30, help='default 30')
+    parser.add_argument('--seed', type=int, default=1, help='default 1')
+    parser.add_argument('--out', required=True, help='.keras file to write')
+    args = parser.parse_args()
+    keras.utils.set_random_seed(args.seed)
+    poses = read_poses(args.records_dir)
+    autoencoder = models.AffineAutoencoder(
+        skeleton.METRO_24.joint_names, args.n_pairs, args.n_central, args.sparsity)
+    error = fit(autoencoder, poses, args.n_epochs, args.seed)
+    callbacks.save_model(autoencoder, args.out)
+    print(f'Wrote {args.out}: error {1000 * error:.1f} mm over {len(poses)} poses')
+
+
+if __name__ == '__main__':
+    main()
