@@ -3,8 +3,7 @@
 import tensorflow as tf
 
 from metro_tf import skeleton
-from training.augment import (
-    appearance, background, crop_view, cutouts, labels, occlusion)
+from training.augment import appearance, background, crop_view, cutouts, labels, occlusion
 from training.datasets import lspet, records
 
 

@@ -7,9 +7,9 @@ import pytest
 
 from metro_tf import models
 from metro_tf.config import HeatmapConfig
+from tests.models import common
 from training import crop_models, extend
 from training.config import ModelConfig
-from tests.models import common
 
 CONFIG = ModelConfig(
     backbone='compact_resnet', top_down_channels=8, heatmap=HeatmapConfig(64, 8))

@@ -7,8 +7,8 @@ zeros with a validity mask, so that no NaN enters a graph.
 
 import mmap
 import os
-import struct
 from pathlib import Path
+import struct
 
 import cv2
 import numpy as np
