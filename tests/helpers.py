@@ -37,3 +37,10 @@ def run_in_graph(function, *arrays):
     tensors = [tf.convert_to_tensor(array) for array in arrays]
     spec = [tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype) for tensor in tensors]
     return tf.function(function, input_signature=spec)(*tensors)
+
+
+def over_seeds(function, n):
+    """Array of a random function's results, tensors of equal shape, for `n` seeds."""
+    dataset = tf.data.Dataset.range(n).map(
+        lambda i: function(tf.stack([i, tf.constant(9, tf.int64)])), tf.data.AUTOTUNE)
+    return next(iter(dataset.batch(n))).numpy()

@@ -12,7 +12,8 @@ MODEL_KINDS = ('metrabs', 'metro', 'pose25d')
 GENERATIONS = ('R23', 'R20')
 LOSS_TERMS = (
     'heatmap2d', 'heatmap3d', 'image', 'relative', 'projection', 'absolute', 'pose25d',
-    'projection_2d_only', 'image_2d_only', 'aligned_2d_only')
+    'projection_2d_only', 'image_2d_only', 'aligned_2d_only', 'latent3d', 'latent2d')
+LATENT_MODES = ('regularized', 'direct', 'hybrid')
 SCHEDULES = ('warmup_cosine', 'two_phase', 'dual')
 PROGRESS_BARS = ('keras', 'tqdm')
 
@@ -33,6 +34,9 @@ class ModelConfig:
         weak_perspective, mix_3d_inside_fov: See `metro_tf.models.Metrabs`; of no other kind.
         bone_lengths_mm: Typical length of each bone of the skeleton for 'pose25d', and for no
             other kind. None measures them in the 3D records that the training is given.
+        latent_mode: How latent points are used in 'metrabs' (WACV 2023): 'regularized' (output
+            regularisation), 'direct' or 'hybrid', see `training.trainers.latent`; or None.
+        autoencoder: Path of the `.keras` file of `training.latents` for the latent points.
     """
     backbone: str = 'mobilenet_v3_small'
     top_down_channels: int = 128
@@ -44,12 +48,20 @@ class ModelConfig:
     weak_perspective: bool = False
     mix_3d_inside_fov: float = 0.5
     bone_lengths_mm: Optional[tuple] = None
+    latent_mode: Optional[str] = None
+    autoencoder: Optional[str] = None
 
     def __post_init__(self):
         checks.one_of(self.kind, MODEL_KINDS, 'kind')
         own_fields = {
             'weak_perspective': 'metrabs', 'mix_3d_inside_fov': 'metrabs',
-            'bone_lengths_mm': 'pose25d'}
+            'bone_lengths_mm': 'pose25d', 'latent_mode': 'metrabs'}
+        if self.latent_mode is not None:
+            checks.one_of(self.latent_mode, LATENT_MODES, 'latent_mode')
+        if (self.latent_mode is None) != (self.autoencoder is None):
+            raise ValueError(
+                '`latent_mode` and `autoencoder` must be given together. Received: '
+                f'latent_mode={self.latent_mode!r}, autoencoder={self.autoencoder!r}')
         for field in dataclasses.fields(self):
             kind = own_fields.get(field.name, self.kind)
             if kind != self.kind and getattr(self, field.name) != field.default:
@@ -143,6 +155,8 @@ class LossConfig:
         image: Loss of the 2D head's pixels, scaled to metres (Metrabs in R20).
         pose25d: Loss of pixels and relative depths, in metres (Pose25D).
         image_2d_only: Loss of pixels of examples with 2D labels alone (Metrabs in R20, Pose25D).
+        latent3d, latent2d: What latent points add for examples with and without 3D labels, see
+            `training.trainers.latent` (Metrabs in R23 with `latent_mode`).
     """
     heatmap2d: float = 1.0
     heatmap3d: float = 1.0
@@ -159,6 +173,8 @@ class LossConfig:
     image: float = 1.0
     pose25d: float = 1.0
     image_2d_only: float = 0.5
+    latent3d: float = 1.0
+    latent2d: float = 0.2
 
     def __post_init__(self):
         checks.one_of(self.generation, GENERATIONS, 'generation')

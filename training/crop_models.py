@@ -1,12 +1,14 @@
 """The crop model that a config describes."""
 
 import dataclasses
+import pathlib
 
+import keras
 import tensorflow as tf
 
 from metro_tf import skeleton
 from metro_tf.backbones import builder, top_down
-from metro_tf.models import Metrabs, Metro, Pose25D
+from metro_tf.models import AffineAutoencoder, LatentMetrabs, Metrabs, Metro, Pose25D
 from training.datasets import bone_lengths
 
 
@@ -18,7 +20,8 @@ def build_crop_model(config, adapt_backbone=None):
         adapt_backbone: Function from the backbone to the one to use, or None.
 
     Returns:
-        `Metrabs`, `Metro` or `Pose25D` with the joints of `skeleton.METRO_24`.
+        `Metrabs`, `Metro`, `Pose25D` or, for latent points, `LatentMetrabs` with the joints of
+        `skeleton.METRO_24`.
 
     Raises:
         ValueError: If bone lengths are needed and missing, or the backbone does not offer the
@@ -33,6 +36,35 @@ def build_crop_model(config, adapt_backbone=None):
         backbone, joints.joint_names, joints.edges, **dataclasses.asdict(config.heatmap), **kwargs)
     side = config.heatmap.crop_side_px
     model({'image': tf.zeros([1, side, side, 3]), 'intrinsics': tf.eye(3, batch_shape=[1])})
+    if isinstance(model, LatentMetrabs):
+        model.set_decoder(load_autoencoder(config))
+    return model
+
+
+def load_autoencoder(config):
+    """Loads the `AffineAutoencoder` that a config names.
+
+    Args:
+        config: `ModelConfig`.
+
+    Returns:
+        The model, or None if the config has no latent points.
+
+    Raises:
+        ValueError: If the file is missing or holds something else or other joints.
+    """
+    if config.autoencoder is None:
+        return None
+    if not pathlib.Path(config.autoencoder).is_file():
+        raise ValueError(
+            '`autoencoder` must be a .keras file of training.latents. '
+            f'Received: {config.autoencoder} does not exist')
+    model = keras.models.load_model(str(config.autoencoder), compile=False)
+    joint_names = getattr(model, 'joint_names', None)
+    if not isinstance(model, AffineAutoencoder) or joint_names != skeleton.METRO_24.joint_names:
+        raise ValueError(
+            '`autoencoder` must be an AffineAutoencoder of the joints of METRO_24. '
+            f'Received: a {type(model).__name__} of {joint_names}')
     return model
 
 
@@ -80,9 +112,14 @@ def _class_and_kwargs(config):
     if config.kind == 'metro':
         return Metro, {}
     if config.kind == 'metrabs':
-        return Metrabs, {
+        kwargs = {
             'weak_perspective': config.weak_perspective,
             'mix_3d_inside_fov': config.mix_3d_inside_fov}
+        if config.latent_mode in (None, 'regularized'):
+            return Metrabs, kwargs
+        return LatentMetrabs, {
+            **kwargs, 'n_latents': load_autoencoder(config).n_latents,
+            'is_hybrid': config.latent_mode == 'hybrid'}
     if config.bone_lengths_mm is None:
         raise ValueError(
             "`bone_lengths_mm` must be given where `kind` is 'pose25d'; "

@@ -29,7 +29,8 @@ def take_over(new_model, old_model):
 
     Args:
         new_model: Crop model with new weights, changed in place.
-        old_model: Crop model of the same class with the same number of depth cells.
+        old_model: Crop model of the same class with the same number of depth cells; a `Metrabs`
+            will do for a `LatentMetrabs`, whose latent points then start anew.
 
     Returns:
         Text for people: which joints and blocks are new or left out.
@@ -38,10 +39,11 @@ def take_over(new_model, old_model):
         ValueError: If the models differ in something else than joints and residual blocks; the
             message names the layer.
     """
-    head_weights = _head_weights(new_model, old_model)  # checks first, changes nothing
+    old_names, new_names = _point_names(old_model), _point_names(new_model)
+    # Checks first, changes nothing.
+    head_weights = _head_weights(new_model, old_model, new_names, old_names)
     blocks = take_over_backbone(new_model.backbone, old_model.backbone)
     new_model.heads.conv.set_weights(head_weights)
-    old_names, new_names = old_model.joint_names, new_model.joint_names
     changes = {
         'joints taken over': [name for name in new_names if name in old_names],
         'new joints': [name for name in new_names if name not in old_names],
@@ -135,14 +137,22 @@ def widened(old_weights, new_weights, old_names, new_names):
     return result
 
 
-def _head_weights(new_model, old_model):
-    if type(new_model) is not type(old_model):
+def _point_names(model):
+    """Names of the points that the head of a crop model predicts, in their order."""
+    latents = [f'latent {i}' for i in range(getattr(model, 'n_latents', 0))]
+    has_joints = not latents or model.is_hybrid
+    return [*latents, *(model.joint_names if has_joints else ())]
+
+
+def _head_weights(new_model, old_model, new_names, old_names):
+    kinds = type(new_model), type(old_model)
+    if kinds[0] is not kinds[1] and kinds != (models.LatentMetrabs, models.Metrabs):
         raise ValueError(
             f'`old_model` must be a {type(new_model).__name__} as the new model. '
             f'Received: {type(old_model).__name__}')
     return widened(
-        old_model.heads.conv.get_weights(), new_model.heads.conv.get_weights(),
-        list(old_model.joint_names), list(new_model.joint_names))
+        old_model.heads.conv.get_weights(), new_model.heads.conv.get_weights(), old_names,
+        new_names)
 
 
 def _blocks(names, common_names, where):

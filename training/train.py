@@ -34,7 +34,8 @@ def build_trainer(config, start_from=None):
         backbone_changes.adapt_backbone, ghost_batch_sizes=config.ghost_batch_sizes,
         max_kernel_norm=config.optimizer.max_kernel_norm))
     run.start_from(crop_model, start_from)
-    pose_trainer = trainers.build(crop_model, config.loss, config.seed)
+    pose_trainer = trainers.build(
+        crop_model, config.loss, config.seed, crop_models.load_autoencoder(config.model))
     heads = [layer for layer in crop_model.layers if layer is not crop_model.backbone]
     run.compile_trainer(pose_trainer, config, crop_model.backbone, heads)
     return pose_trainer

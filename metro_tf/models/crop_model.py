@@ -1,7 +1,7 @@
 """What all crop models share: backbone, joints, heatmap settings and saving."""
 
-import dataclasses
 from collections.abc import Mapping
+import dataclasses
 
 import keras
 import tensorflow as tf

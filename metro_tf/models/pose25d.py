@@ -1,7 +1,7 @@
 """2.5D: image points and relative depths from one crop, absolute poses by bone lengths."""
 
-import dataclasses
 from collections.abc import Mapping
+import dataclasses
 
 import keras
 

@@ -3,16 +3,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.helpers import over_seeds
 from training.augment import cutouts
 
 SIDE = 64
-
-
-def over_seeds(function, n):
-    """Array of the function's results for `n` seeds."""
-    dataset = tf.data.Dataset.range(n).map(
-        lambda i: function(tf.stack([i, tf.constant(9, tf.int64)])), tf.data.AUTOTUNE)
-    return next(iter(dataset.batch(n))).numpy()
 
 
 def write_square(path, color_bgr, side=10, alpha=255):

@@ -124,6 +124,8 @@ def test_the_check_notices_a_setting_that_nobody_reads():
 
 
 def test_every_loss_term_belongs_to_a_trainer():
-    classes = (trainers.MetrabsTrainer, trainers.MetroTrainer, trainers.Pose25DTrainer)
+    classes = (
+        trainers.RegularizedTrainer, trainers.MetrabsTrainer, trainers.MetroTrainer,
+        trainers.Pose25DTrainer)
     used = {name for cls in classes for names in cls.TERMS.values() for name in names}
     assert used == set(config_lib.LOSS_TERMS)

@@ -39,10 +39,12 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
 
     def call(self, inputs, training=False):
         outputs = super().call(inputs, training=training)
-        # Scored like in inference. The model's own draw of the mix would not resume.
-        poses = self.crop_model.reconstruction(
-            outputs['coords2d'], outputs['coords3d_rel'], inputs['intrinsics'], training=False)
-        return {**outputs, 'coords3d_cam': poses}
+        return {**outputs, 'coords3d_cam': self._scored_poses(outputs, inputs['intrinsics'])}
+
+    def _scored_poses(self, outputs, intrinsics):
+        """Poses like in inference. The model's own draw of the mix would not resume."""
+        return self.crop_model.reconstruction(
+            outputs['coords2d'], outputs['coords3d_rel'], intrinsics, training=False)
 
     def loss_terms(self, inputs, labels, outputs):
         if self.is_r20:
@@ -102,14 +104,19 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
         return {'heatmap2d': heatmap2d, 'heatmap3d': heatmap3d}
 
     def _r23_terms(self, inputs, labels, outputs, poses):
-        coords3d, intrinsics = labels['coords3d_cam'], inputs['intrinsics']
+        return {
+            **self._heatmap_terms(labels, outputs),
+            **self._pose_terms(inputs['intrinsics'], labels, poses),
+            'aligned_2d_only': lambda: self.aligned_2d_only_loss(labels, outputs)}
+
+    def _pose_terms(self, intrinsics, labels, poses):
+        """The terms of R23 that compare absolute poses with labels."""
+        coords3d, reduction = labels['coords3d_cam'], self.loss_config.reduction
         mask3d, mask2d = base.label_masks(labels)
-        reduction = self.loss_config.reduction
         # Published without the limit on predicted depth, which guards against joints behind the
         # camera.
         is_in_front = poses[..., 2] > base.MIN_DEPTH_MM
         return {
-            **self._heatmap_terms(labels, outputs),
             'relative': lambda: losses.root_relative_loss(
                 coords3d, poses, mask3d, reduction=reduction),
             'projection': lambda: losses.projection_loss(
@@ -119,8 +126,7 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
                 coords3d, poses, mask3d, reduction=reduction),
             'projection_2d_only': lambda: losses.weak_projection_loss(
                 labels['coords2d'], camera.project(poses, intrinsics), mask2d & is_in_front,
-                self.meters_per_px, fov=self.fov, reduction=reduction),
-            'aligned_2d_only': lambda: self.aligned_2d_only_loss(labels, outputs)}
+                self.meters_per_px, fov=self.fov, reduction=reduction)}
 
     def _r20_terms(self, inputs, labels, outputs):
         coords3d, intrinsics = labels['coords3d_cam'], inputs['intrinsics']
