@@ -10,10 +10,11 @@ import pytest
 import tensorflow as tf
 
 from metro_tf.config import HeatmapConfig
-from tests.training.test_train_program import data_dirs  # noqa: F401
+from tests.training.test_train_program import data_dirs, make_person  # noqa: F401
 from training import cached_batches, compare, pipeline
 from training.config import LossConfig, ModelConfig, TrainConfig
 from training.configs import comparison
+from training.datasets import records
 
 CONFIG = TrainConfig(
     name='metrabs', n_steps=4, steps_per_epoch=2, warmup_steps=1, batch_size_3d=2,
@@ -118,9 +119,14 @@ def test_program_compares_trained_models(
         dataclasses.replace(
             CONFIG, name=name, model=dataclasses.replace(CONFIG.model, kind=name))
         for name in ('metro', 'pose25d')]
+    holdout_dir = tmp_path / 'holdout'
+    holdout_dir.mkdir()
+    photo = np.float32([-100, -100, 300, 300])  # in which everybody is whole
+    records.write_shard(holdout_dir / 'a.tfrecord', [
+        dataclasses.replace(make_person(i), frame=photo) for i in range(3)])
     arguments = [
         'compare', '--synth-dir', data_dirs['synth'], '--lspet-dir', data_dirs['lspet'],
-        '--background-dir', data_dirs['photos'], '--holdout-dir', data_dirs['synth'],
+        '--background-dir', data_dirs['photos'], '--holdout-dir', holdout_dir,
         '--out-dir', tmp_path, '--plot', tmp_path / 'curves.png']
     monkeypatch.setattr('sys.argv', list(map(str, arguments)))
     # Killed after the first training.
@@ -141,7 +147,7 @@ def test_program_compares_trained_models(
     assert text in capsys.readouterr().out and len(text.splitlines()) == 5
     for name, row in result.items():
         assert f'| {name} ' in text
-        assert row['whole']['n_examples_3d'] == 5
-        assert [part['n_joints_outside'] for part in row['truncation']][3] == 5 * 7
+        assert row['whole']['n_examples_3d'] == 3
+        assert [part['n_joints_outside'] for part in row['truncation']][3] == 3 * 7
     assert 'absolute_mpjpe_mm' not in result['metro, relative']['whole']
     assert cv2.imread(str(tmp_path / 'curves.png')) is not None

@@ -1,5 +1,6 @@
 """Scores of all kinds of crop models, whole and cut off, against values worked out by hand."""
 
+import dataclasses
 import json
 
 import cv2
@@ -47,7 +48,9 @@ def data_dir(tmp_path_factory):
     root = tmp_path_factory.mktemp('data')
     for name in ('synth', 'photos'):
         (root / name).mkdir()
-    records.write_shard(root / 'synth/a.tfrecord', [make_person(i) for i in range(5)])
+    photo = np.float32([-100, -100, 300, 300])  # of which a part is stored
+    records.write_shard(root / 'synth/a.tfrecord', [
+        dataclasses.replace(make_person(i), frame=photo) for i in range(5)])
     rng = np.random.default_rng(0)
     for i in range(3):
         photo = rng.integers(0, 255, [70, 72, 3]).astype(np.uint8)
@@ -236,6 +239,26 @@ def test_without_a_cut_the_crop_is_that_of_the_evaluation(data_dir, bank):
     np.testing.assert_allclose(inputs['image'], whole['image'], atol=1e-5)
 
 
+@pytest.mark.parametrize('pixel, depth, is_valid, expected', [
+    ([10, 20], 1000, True, True), ([9.4, 20], 1000, True, False),
+    ([9.6, 19.6], 1000, True, True), ([39.4, 59.4], 1000, True, True),
+    ([39.6, 30], 1000, True, False), ([20, 59.6], 1000, True, False),
+    ([20, 30], -1000, True, False),  # behind the camera
+    ([0, 0], 1000, False, True)])  # the other joint is in the photo
+def test_whole_people_have_all_joints_in_the_photo(pixel, depth, is_valid, expected):
+    """The photo begins at (10, 20) of the stored image and measures 30 x 40 px; f = 100."""
+    pixels = np.float32([[25, 40], pixel])
+    depths = np.float32([[1000], [depth]])
+    example = {
+        'coords3d_cam': np.concatenate([pixels * depths / 100, depths], axis=1),
+        'joint_validity_mask_3d': np.array([True, is_valid]),
+        'intrinsics': np.diag(np.float32([100, 100, 1])), 'frame': np.float32([10, 20, 30, 40])}
+    example = {name: tf.constant(value) for name, value in example.items()}
+    assert bool(truncation.is_whole(example)) == expected
+    unlabelled = {**example, 'joint_validity_mask_3d': tf.constant([False, False])}
+    assert not truncation.is_whole(unlabelled)
+
+
 @pytest.mark.parametrize('share', [-0.1, 1.0])
 def test_a_share_must_leave_something(share):
     with pytest.raises(ValueError, match='`share` must be at least 0 and below 1. Received'):
@@ -253,7 +276,7 @@ def test_summary_by_hand():
     inside = np.array([[True, True, False], [False, True, False]])
     summary = truncation.summarize(true, pred, mask, inside, is_absolute=True)
     assert summary == {
-        'n_joints_inside': 3, 'n_joints_outside': 2,
+        'n_people': 2, 'n_joints_inside': 3, 'n_joints_outside': 2,
         'mpjpe_mm_inside': pytest.approx((20 + 10 + 5) / 3),
         'mpjpe_mm_outside': pytest.approx((30 + 5) / 2), 'mpjpe_mm': pytest.approx(70 / 5),
         'absolute_mpjpe_mm_inside': pytest.approx((10 + 20 + 15) / 3),
@@ -262,8 +285,9 @@ def test_summary_by_hand():
     everything = np.ones_like(inside)
     relative = truncation.summarize(true, pred, mask, everything, is_absolute=False)
     assert relative == {
-        'n_joints_inside': 5, 'n_joints_outside': 0, 'mpjpe_mm_inside': pytest.approx(70 / 5),
-        'mpjpe_mm_outside': None, 'mpjpe_mm': pytest.approx(70 / 5)}
+        'n_people': 2, 'n_joints_inside': 5, 'n_joints_outside': 0,
+        'mpjpe_mm_inside': pytest.approx(70 / 5), 'mpjpe_mm_outside': None,
+        'mpjpe_mm': pytest.approx(70 / 5)}
 
 
 def test_curves_begin_with_the_ordinary_error(data_dir, bank, batches):
@@ -282,7 +306,7 @@ def test_curves_begin_with_the_ordinary_error(data_dir, bank, batches):
 def test_truncation_needs_3d_labels(data_dir, bank):
     source = records.read_dataset(data_dir / 'synth').map(lambda example: {
         **example, 'joint_validity_mask_3d': tf.zeros([24], tf.bool)})
-    with pytest.raises(ValueError, match='`source` must have examples with 3D labels'):
+    with pytest.raises(ValueError, match='`source` must have people with 3D labels who are'):
         truncation.evaluate(make_model(models.Metro), source, bank, 1, shares=(0.5,))
 
 

@@ -1,8 +1,9 @@
 """Errors of people who are cut off by the crop, as a function of how much of them is cut off.
 
 How much is measured in joints: a share of 0.3 means that three tenths of the labelled joints have
-their image outside the crop. The crops follow from the examples and a seed, so that models with
-crops of any size see the same part of the same person.
+their image outside the crop. Only people who are whole in their photo take part. The crops follow
+from the examples and a seed, so that models with crops of any size see the same part of the same
+person.
 """
 
 import dataclasses
@@ -13,12 +14,13 @@ import tqdm
 
 from metro_tf import metrics, skeleton
 from metro_tf.geometry import boxes as boxlib
+from metro_tf.geometry import camera
 from training import pipeline
 from training.augment import background, crop_view
 from training.evaluation import predictors
 
 SHARES = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6)
-# Nearer to the image plane a joint has no image (see `camera.project`).
+# Nearer to the image plane, or behind it, a joint has no image (see `camera.project`).
 _MIN_DEPTH_MM = 1.0
 # Distance from the centre of the view, px, below which it makes no difference.
 _MIN_OFFSET_PX = 1e-3
@@ -56,9 +58,9 @@ class TruncatedCropView:
         shift = self.share * (target - boxlib.center(box))
         box = tf.concat([box[:2] + shift, box[2:]], axis=0)
         unzoomed = self._view(example, box, tf.constant(1.0))
-        has_image = unzoomed['joint_validity_mask_3d'] & (
-            unzoomed['coords3d_cam'][:, 2] > _MIN_DEPTH_MM)
-        zoom = zoom_that_cuts(unzoomed['coords2d'], has_image, self.crop_side_px, self.share)
+        zoom = zoom_that_cuts(
+            unzoomed['coords2d'], unzoomed['joint_validity_mask_3d'], self.crop_side_px,
+            self.share)
         return self._view(example, box, zoom)
 
     def _view(self, example, box, zoom):
@@ -102,8 +104,22 @@ def is_inside(coords2d, crop_side_px):
     return tf.reduce_all((coords2d > -0.5) & (coords2d < crop_side_px - 0.5), axis=-1)
 
 
+def is_whole(example):
+    """Whether there are 3D labels and all of those joints lie in the photo; boolean scalar.
+
+    Args:
+        example: Dict of a parsed record.
+    """
+    coords3d, mask = example['coords3d_cam'], example['joint_validity_mask_3d']
+    from_corner = camera.project(coords3d, example['intrinsics']) - example['frame'][:2]
+    is_in_photo = tf.reduce_all(
+        (from_corner > -0.5) & (from_corner < example['frame'][2:] - 0.5), axis=-1)
+    is_shown = is_in_photo & (coords3d[:, 2] > _MIN_DEPTH_MM)
+    return tf.reduce_any(mask) & tf.reduce_all(is_shown | ~mask)
+
+
 def truncated_dataset(source, bank, crop_side_px, share, seed, *, batch_size=50):
-    """Batches of every example with 3D labels exactly once, in order, each cut off alike.
+    """Batches of every person who is whole in the photo, once and in order, each cut off alike.
 
     Outside the photo crops are black; behind rendered people lie parts of photos.
 
@@ -119,9 +135,7 @@ def truncated_dataset(source, bank, crop_side_px, share, seed, *, batch_size=50)
         TruncatedCropView(crop_side_px, skeleton.METRO_24.mirror_mapping, share),
         crop_view.WarpToCrop(crop_side_px),
         background.RandomBackground(tf.constant(bank), crop_side_px)]
-    labelled = source.filter(
-        lambda example: tf.reduce_any(example['joint_validity_mask_3d']))
-    dataset = pipeline.run_steps(labelled, steps, seed)
+    dataset = pipeline.run_steps(source.filter(is_whole), steps, seed)
     return dataset.map(pipeline.to_model_format).batch(batch_size).prefetch(2)
 
 
@@ -139,7 +153,7 @@ def evaluate(crop_model, source, bank, seed, *, shares=SHARES, progress_label=''
         `summarize` per share, and `share` in it.
 
     Raises:
-        ValueError: If there is no example with 3D labels.
+        ValueError: If nobody is whole in the photo and has 3D labels.
     """
     ways = {
         name: (tf.function(predictor), predictor.is_absolute)
@@ -157,7 +171,9 @@ def evaluate(crop_model, source, bank, seed, *, shares=SHARES, progress_label=''
                     x.numpy() for x in (labels['coords3d_cam'], poses, mask, inside)])
         for name, (_, is_absolute) in ways.items():
             if not batches[name]:
-                raise ValueError('`source` must have examples with 3D labels. Received: none')
+                raise ValueError(
+                    '`source` must have people with 3D labels who are whole in their photo. '
+                    'Received: none')
             joined = [np.concatenate(arrays) for arrays in zip(*batches[name])]
             rows[name].append({'share': share, **summarize(*joined, is_absolute)})
     return rows
@@ -176,13 +192,13 @@ def summarize(coords3d_true, coords3d_pred, mask, inside, is_absolute):
         is_absolute: Whether the predictions are in the camera frame.
 
     Returns:
-        Dict of `n_joints_inside`, `n_joints_outside`, `mpjpe_mm_inside`, `mpjpe_mm_outside` and
-        `mpjpe_mm`, and for absolute poses the same errors named `absolute_mpjpe_mm...`. The mean
-        over no joint is None.
+        Dict of `n_people`, `n_joints_inside`, `n_joints_outside`, `mpjpe_mm_inside`,
+        `mpjpe_mm_outside` and `mpjpe_mm`, and for absolute poses the same errors named
+        `absolute_mpjpe_mm...`. The mean over no joint is None.
     """
     groups = {'_inside': mask & inside, '_outside': mask & ~inside, '': mask}
-    result = {
-        f'n_joints{name}': int(group.sum()) for name, group in groups.items() if name}
+    result = {'n_people': len(mask), **{
+        f'n_joints{name}': int(group.sum()) for name, group in groups.items() if name}}
     alignments = {'mpjpe_mm': 'mean', **({'absolute_mpjpe_mm': 'none'} if is_absolute else {})}
     for score, alignment in alignments.items():
         errors = metrics.joint_errors(coords3d_true, coords3d_pred, mask, alignment).numpy()
