@@ -12,6 +12,7 @@ import pathlib
 import tensorflow as tf
 import tqdm
 
+from metro_tf.tools import writers
 from training.datasets import example as example_lib
 
 _SETTINGS_NAME = 'settings.json'
@@ -93,9 +94,7 @@ def _check_settings(settings, folder):
     path = folder / _SETTINGS_NAME
     settings = json.loads(json.dumps(settings))
     if not path.exists():
-        temporary = path.with_name(f'unfinished-{path.name}')
-        temporary.write_text(json.dumps(settings, indent=2) + '\n')
-        temporary.rename(path)
+        writers.write_text(path, json.dumps(settings, indent=2) + '\n')
     found = json.loads(path.read_text())
     differing = [name for name in settings if found.get(name) != settings[name]]
     if differing:

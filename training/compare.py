@@ -14,11 +14,13 @@ The table goes to OUT_DIR/comparison.md, with all scores in comparison.json.
 """
 
 import argparse
+import json
 import pathlib
 
 import keras
 
 from metro_tf import models
+from metro_tf.tools import writers
 from training import cached_batches, crop_models, pipeline, run, train
 from training.augment import background
 from training.configs import comparison
@@ -146,10 +148,10 @@ def main():
     train_all(configs, args.synth_dir, args.lspet_dir, args.background_dir, args.out_dir)
     result = score_all(configs, args.holdout_dir, args.background_dir, args.out_dir)
     out_dir = pathlib.Path(args.out_dir)
-    report.write_json(out_dir / 'comparison.json', result)
-    report.write_atomically(out_dir / 'comparison.md', table(result) + '\n')
+    writers.write_text(out_dir / 'comparison.json', json.dumps(result, indent=2) + '\n')
+    writers.write_text(out_dir / 'comparison.md', table(result) + '\n')
     if args.plot:
-        report.write_atomically(args.plot, report.truncation_plot(
+        writers.write_bytes(args.plot, report.truncation_plot(
             {name: row['truncation'] for name, row in result.items()}))
     print(table(result))
 

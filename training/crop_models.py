@@ -27,7 +27,8 @@ def build_crop_model(config, adapt_backbone=None):
         ValueError: If bone lengths are needed and missing, or the backbone does not offer the
             strides.
     """
-    model_class, kwargs = _class_and_kwargs(config)
+    autoencoder = load_autoencoder(config)
+    model_class, kwargs = _class_and_kwargs(config, autoencoder)
     backbone = _build_backbone(config)
     if adapt_backbone is not None:
         backbone = adapt_backbone(backbone)
@@ -37,7 +38,7 @@ def build_crop_model(config, adapt_backbone=None):
     side = config.heatmap.crop_side_px
     model({'image': tf.zeros([1, side, side, 3]), 'intrinsics': tf.eye(3, batch_shape=[1])})
     if isinstance(model, LatentMetrabs):
-        model.set_decoder(load_autoencoder(config))
+        model.set_decoder(autoencoder)
     return model
 
 
@@ -107,7 +108,7 @@ def _build_backbone(config):
         test_stride=heatmap.test_stride_px)
 
 
-def _class_and_kwargs(config):
+def _class_and_kwargs(config, autoencoder):
     """The class of a crop model and the arguments that are its own."""
     if config.kind == 'metro':
         return Metro, {}
@@ -118,7 +119,7 @@ def _class_and_kwargs(config):
         if config.latent_mode in (None, 'regularized'):
             return Metrabs, kwargs
         return LatentMetrabs, {
-            **kwargs, 'n_latents': load_autoencoder(config).n_latents,
+            **kwargs, 'n_latents': autoencoder.n_latents,
             'is_hybrid': config.latent_mode == 'hybrid'}
     if config.bone_lengths_mm is None:
         raise ValueError(

@@ -22,6 +22,7 @@ import argparse
 import json
 
 from metro_tf import models
+from metro_tf.tools import writers
 from training import pipeline, run
 from training.augment import background
 from training.config import TrainConfig
@@ -104,7 +105,7 @@ def main():
             crop_models, sources['synthetic_holdout'], bank, config.seed)
         print(report.truncation_table(scores))
         if args.plot:
-            report.write_atomically(args.plot, report.truncation_plot(scores))
+            writers.write_bytes(args.plot, report.truncation_plot(scores))
     else:
         [crop_model] = crop_models.values()
         scores = {
@@ -114,7 +115,7 @@ def main():
             for name, source in sources.items()}
         print(json.dumps(scores, indent=2))
     if args.out:
-        report.write_json(args.out, scores)
+        writers.write_text(args.out, json.dumps(scores, indent=2) + '\n')
 
 
 if __name__ == '__main__':

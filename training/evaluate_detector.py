@@ -7,12 +7,12 @@ Example:
 
 import argparse
 import json
-import pathlib
 
 import numpy as np
 import tqdm
 
 from metro_tf.detection import PersonDetector
+from metro_tf.tools import writers
 from training.detection import evaluation, sources
 from training.detection.config import CompositeConfig
 
@@ -66,7 +66,7 @@ def main():
         print('threshold {:.1f}: found {:.3f}, false boxes per photo {:.3f} (not trained on: '
               '{:.3f})'.format(*row))
     if args.out:
-        pathlib.Path(args.out).write_text(json.dumps(result, indent=2) + '\n')
+        writers.write_text(args.out, json.dumps(result, indent=2) + '\n')
 
 
 if __name__ == '__main__':

@@ -15,52 +15,12 @@ import dataclasses
 import json
 import pathlib
 
-import numpy as np
-import tensorflow as tf
-
 from metro_tf import export, models
 from metro_tf.detection import PersonDetector
 from metro_tf.estimator import PoseEstimator
 from training import run
 from training.config import TrainConfig
-from training.datasets import records
-
-
-def mean_bone_lengths(poses, masks, edges):
-    """Mean length of every bone over the poses where both of its ends are valid.
-
-    Args:
-        poses: Float array `[n, J, 3]`, mm.
-        masks: Boolean array `[n, J]`.
-        edges: Sequence of pairs of joint indices.
-
-    Returns:
-        List of floats, mm, one per edge.
-
-    Raises:
-        ValueError: If a bone is never seen.
-    """
-    lengths = []
-    for a, b in edges:
-        is_valid = masks[:, a] & masks[:, b]
-        if not is_valid.any():
-            raise ValueError(f'`poses` must show every bone. Received: no valid bone {(a, b)}')
-        bones = poses[is_valid, a] - poses[is_valid, b]
-        lengths.append(float(np.linalg.norm(bones, axis=1).mean()))
-    return lengths
-
-
-def read_poses(synth_dir):
-    """All poses of a folder of records, without decoding their images.
-
-    Returns:
-        Float array `[n, J, 3]`, mm, and boolean array `[n, J]`.
-    """
-    def pose(serialized):
-        example = records.parse(serialized)
-        return example['coords3d_cam'], example['joint_validity_mask_3d']
-    batches = list(records.read_serialized(synth_dir).map(pose, tf.data.AUTOTUNE).batch(1000))
-    return [np.concatenate(parts) for parts in zip(*batches)]
+from training.datasets import bone_lengths
 
 
 def export_model(crop_model_path, detector_path, synth_dir, out, details, overwrite=False):
@@ -77,10 +37,10 @@ def export_model(crop_model_path, detector_path, synth_dir, out, details, overwr
     """
     out = pathlib.Path(out)
     crop_model = models.load_crop_model(crop_model_path)
-    bone_lengths = mean_bone_lengths(
-        *read_poses(synth_dir), crop_model.joint_edges) if synth_dir else None
+    lengths = bone_lengths.mean_bone_lengths(
+        [synth_dir], crop_model.skeleton) if synth_dir else None
     detector = PersonDetector.load(detector_path) if detector_path else None
-    estimator = PoseEstimator(crop_model, detector, mean_bone_lengths_mm=bone_lengths)
+    estimator = PoseEstimator(crop_model, detector, mean_bone_lengths_mm=lengths)
     export.save(
         estimator, out, model_name=out.parent.name, model_version=out.name, details=details,
         overwrite=overwrite)

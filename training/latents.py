@@ -63,17 +63,9 @@ def read_poses(record_dirs):
     Returns:
         Float array `[n, joints, 3]`, camera frame, mm.
     """
-    def pose(serialized):
-        example = records.parse(serialized)
-        return example['coords3d_cam'], example['joint_validity_mask_3d']
-
-    def is_usable(coords3d, mask):
-        return tf.reduce_all(mask & (coords3d[:, 2] >= MIN_DEPTH_MM))
-
-    poses = [
-        coords3d.numpy() for folder in record_dirs
-        for coords3d, _ in records.read_serialized(folder).map(pose).filter(is_usable)]
-    return np.reshape(poses, (-1, skeleton.METRO_24.n_joints, 3))
+    poses = np.concatenate([records.read_coords3d(folder) for folder in record_dirs])
+    is_usable = np.all(poses[..., 2] >= MIN_DEPTH_MM, axis=-1) & np.isfinite(poses).all((1, 2))
+    return poses[is_usable]
 
 
 def main():

@@ -8,6 +8,7 @@ import pathlib
 import keras
 import tensorflow as tf
 
+from metro_tf.tools import writers
 from training import addons, callbacks, optimizers, schedules
 
 # Steps after which a loss scale would grow.
@@ -172,7 +173,8 @@ def fit(trainer, model, saved_model, config, make_batches, run_dir, model_name, 
         extra_callbacks: Further callbacks.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    (run_dir / 'config.json').write_text(json.dumps(dataclasses.asdict(config), indent=2) + '\n')
+    writers.write_text(
+        run_dir / 'config.json', json.dumps(dataclasses.asdict(config), indent=2) + '\n')
     state = callbacks.TrainingState(trainer, run_dir / 'state')
     n_done = state.restore()
     n_parts = config.optimizer.accumulation_steps

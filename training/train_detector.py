@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from metro_tf.detection import PersonDetector, center_net
+from metro_tf.tools import writers
 from training import callbacks, run
 from training.detection import evaluation, sampling, sources
 from training.detection.config import DetectorTrainConfig
@@ -81,7 +82,7 @@ def train(config, synth_dir, lspet_dir, backgrounds_dir, out_dir, start_from=Non
     scores = calibrate(network, config, lspet_dir, backgrounds_dir)
     callbacks.save_model(network, run_dir / 'detector.keras')
     network.save_weights(str(run_dir / 'detector.weights.h5'))
-    (run_dir / 'scores.json').write_text(json.dumps(scores, indent=2) + '\n')
+    writers.write_text(run_dir / 'scores.json', json.dumps(scores, indent=2) + '\n')
     return run_dir
 
 

@@ -172,6 +172,21 @@ def is_within_fov(points_px, crop_side_px, stride_px, border_factor=0.75, center
     return tf.reduce_all((points_px >= lower) & (points_px <= upper), axis=-1)
 
 
+def is_within_image(points_px, image_size):
+    """Tells which 2D points lie on an image, whose edges are half a pixel beyond pixel centres.
+
+    Args:
+        points_px: Float tensor `[..., 2]`, px.
+        image_size: Width and height in px, float tensor `[2]`, or a number for a square image.
+
+    Returns:
+        Boolean tensor `[...]`. NaN is never inside.
+    """
+    points_px = tf.convert_to_tensor(points_px)
+    upper = tf.cast(image_size, points_px.dtype) - 0.5
+    return tf.reduce_all((points_px > -0.5) & (points_px < upper), axis=-1)
+
+
 def transform_points(points, matrix):
     """Applies affine maps given as 4x4 matrices with last row (0, 0, 0, 1).
 

@@ -19,7 +19,7 @@ MIN_DEPTH_MM = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class HybridWeights:
-    """Weights of the terms of `hybrid_loss`.
+    """Weights of the terms of `hybrid_loss`; terms of weight 0 are not computed.
 
     Args:
         joints: Labels against the directly predicted joints.
@@ -110,10 +110,13 @@ def hybrid_loss(joints, latents, *, encode, decode, label_loss, teacher_loss, st
         Scalar, metres.
     """
     autoencoded = decode(encode(joints))
-    total = (
-        weights.joints * label_loss(joints) + weights.decoded * label_loss(decode(latents))
-        + weights.autoencoded * label_loss(autoencoded)
-        + weights.regularization * consistency_loss(joints, autoencoded))
-    has_teacher = tf.cast(tf.cast(step, tf.int64) > weights.teacher_start_step, total.dtype)
-    return total + has_teacher * weights.teacher * teacher_loss(
-        encode(tf.stop_gradient(joints)), latents)
+    has_teacher = tf.cast(
+        tf.cast(step, tf.int64) > weights.teacher_start_step, autoencoded.dtype)
+    terms = (
+        (weights.joints, lambda: label_loss(joints)),
+        (weights.decoded, lambda: label_loss(decode(latents))),
+        (weights.autoencoded, lambda: label_loss(autoencoded)),
+        (weights.regularization, lambda: consistency_loss(joints, autoencoded)),
+        (weights.teacher, lambda: has_teacher * teacher_loss(
+            encode(tf.stop_gradient(joints)), latents)))
+    return sum((weight * term() for weight, term in terms if weight), start=tf.zeros([]))

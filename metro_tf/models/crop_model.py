@@ -141,6 +141,19 @@ def split_inputs(inputs):
     return inputs, None
 
 
+def split_calibrated_inputs(inputs):
+    """Like `split_inputs`, for models that need the intrinsics.
+
+    Raises:
+        ValueError: If there is no image or no intrinsics.
+    """
+    image, intrinsics = split_inputs(inputs)
+    if intrinsics is None:
+        raise ValueError(
+            '`inputs` must contain the crop\'s intrinsics, [batch, 3, 3]. Received: image only')
+    return image, intrinsics
+
+
 def _to_unit_range(image):
     if image.dtype.is_integer:
         return tf.cast(image, tf.float32) / 255.0

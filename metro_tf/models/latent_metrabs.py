@@ -99,10 +99,7 @@ class LatentMetrabs(crop_model.CropModel):
         Raises:
             ValueError: If the intrinsics are missing or a static size does not fit.
         """
-        image, intrinsics = crop_model.split_inputs(inputs)
-        if intrinsics is None:
-            raise ValueError(
-                '`inputs` must contain the crop\'s intrinsics, [batch, 3, 3]. Received: image only')
+        image, intrinsics = crop_model.split_calibrated_inputs(inputs)
         logits2d, logits3d = self.predict_logits(image, training)
         coords2d, coords3d_rel = self.heads.decode(logits2d, logits3d, training)
         latents, joints = slice(self.n_latents), slice(self.n_latents, None)

@@ -75,10 +75,7 @@ class Metrabs(crop_model.CropModel):
         Raises:
             ValueError: If the intrinsics are missing or a static size does not fit.
         """
-        image, intrinsics = crop_model.split_inputs(inputs)
-        if intrinsics is None:
-            raise ValueError(
-                '`inputs` must contain the crop\'s intrinsics, [batch, 3, 3]. Received: image only')
+        image, intrinsics = crop_model.split_calibrated_inputs(inputs)
         logits2d, logits3d = self.predict_logits(image, training)
         coords2d, coords3d_rel = self.heads.decode(logits2d, logits3d, training)
         coords3d_cam = self.reconstruction(

@@ -87,10 +87,7 @@ class Pose25D(crop_model.CropModel):
         Raises:
             ValueError: If the intrinsics are missing or a static size does not fit.
         """
-        image, intrinsics = crop_model.split_inputs(inputs)
-        if intrinsics is None:
-            raise ValueError(
-                '`inputs` must contain the crop\'s intrinsics, [batch, 3, 3]. Received: image only')
+        image, intrinsics = crop_model.split_calibrated_inputs(inputs)
         root_depth_mm = inputs.get('root_depth_mm') if isinstance(inputs, Mapping) else None
         logits3d = self.predict_logits(image, training)
         coords25d = self.heads.decode(logits3d, training)

@@ -120,7 +120,12 @@ def write_json(path, document):
     """Writes a document of JSON types, all or nothing."""
     text = json.dumps(document, indent=2, allow_nan=False)
     text = _NUMBER_LIST.sub(lambda match: ' '.join(match[0].split()), text)
-    write_bytes(path, (text + '\n').encode('utf-8'))
+    write_text(path, text + '\n')
+
+
+def write_text(path, text):
+    """Writes a text file in UTF-8, all or nothing."""
+    write_bytes(path, text.encode('utf-8'))
 
 
 def write_bytes(path, content):

@@ -193,3 +193,13 @@ def test_impossible_field_of_view_is_refused(fov_degrees):
 def test_impossible_image_shape_is_refused(image_shape):
     with pytest.raises(ValueError, match='`image_shape` must start with positive'):
         camera.intrinsics_from_fov(55, image_shape)
+
+
+def test_an_image_ends_half_a_pixel_beyond_its_last_pixel():
+    points = np.array([[-0.4, 0], [-0.6, 0], [63.4, 31.4], [63.6, 0], [0, 31.6], [np.nan, 0]])
+    for inside in (
+            camera.is_within_image(points, [64, 32]),
+            helpers.run_in_graph(lambda p: camera.is_within_image(p, [64, 32]), points)):
+        np.testing.assert_array_equal(inside, [True, False, True, False, False, False])
+    np.testing.assert_array_equal(
+        camera.is_within_image(points, 64), [True, False, True, False, True, False])

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from metro_tf import metrics, models, skeleton
 from metro_tf.config import HeatmapConfig
+from metro_tf.geometry import camera
 from tests.helpers import run_in_graph
 from tests.models import common
 from tests.training.test_train_program import make_person
@@ -25,6 +26,7 @@ CONFIG = TrainConfig(
     name='tiny', model=ModelConfig(heatmap=HeatmapConfig(common.SIDE, common.STRIDE)))
 CONFIG_FILE = """
 from metro_tf.config import HeatmapConfig
+from metro_tf.geometry import camera
 from training.config import ModelConfig, TrainConfig
 
 
@@ -181,7 +183,7 @@ def test_zoom_cuts_the_share_by_hand(share, expected):
     in_graph = run_in_graph(
         lambda coords, mask: truncation.zoom_that_cuts(coords, mask, 100, share), CROSS, mask)
     np.testing.assert_allclose(in_graph, expected, rtol=1e-6)
-    inside = truncation.is_inside(50 + zoom * (CROSS - 50), 100).numpy()
+    inside = camera.is_within_image(50 + zoom * (CROSS - 50), 100).numpy()
     assert (~inside).sum() == min(round(share * 4), 3)
 
 
@@ -201,7 +203,7 @@ def test_zoom_leaves_out_invalid_joints_and_widens_where_nothing_shall_be_cut():
 def test_crop_reaches_half_a_pixel_beyond_the_outer_pixel_centres():
     points = np.float32([[-0.4, 0], [-0.6, 0], [99.4, 99.4], [0, 99.6], [50, 50]])
     np.testing.assert_array_equal(
-        truncation.is_inside(points, 100), [True, False, True, False, True])
+        camera.is_within_image(points, 100), [True, False, True, False, True])
 
 
 @pytest.mark.parametrize('share', [0.0, 0.3, 0.6])
@@ -209,7 +211,7 @@ def test_views_cut_off_the_asked_share_of_every_person(data_dir, bank, share):
     source = records.read_dataset(data_dir / 'synth')
     n_outside = []
     for _, labels in truncation.truncated_dataset(source, bank, 64, share, seed=3):
-        inside = truncation.is_inside(labels['coords2d'], 64).numpy()
+        inside = camera.is_within_image(labels['coords2d'], 64).numpy()
         n_outside += list((~inside).sum(axis=1))
     assert n_outside == [round(share * 24)] * 5
 
@@ -235,7 +237,7 @@ def test_without_a_cut_the_crop_is_that_of_the_evaluation(data_dir, bank):
     source = records.read_dataset(data_dir / 'synth').map(with_wide_box)
     [(inputs, _)] = truncation.truncated_dataset(source, bank, 64, 0.0, CONFIG.seed)
     [(whole, labels)] = pipeline.evaluation_dataset(CONFIG, source, bank)
-    assert truncation.is_inside(labels['coords2d'], 64).numpy().all()
+    assert camera.is_within_image(labels['coords2d'], 64).numpy().all()
     np.testing.assert_allclose(inputs['image'], whole['image'], atol=1e-5)
 
 
@@ -336,7 +338,8 @@ def test_program_compares_models_on_people_who_are_cut_off(
     picture = cv2.imread(str(tmp_path / 'curves.png'))
     assert picture is not None and picture.std() > 1
     assert len(capsys.readouterr().out.splitlines()) == 2 + 3 * len(truncation.SHARES)
-    assert sorted(path.name for path in tmp_path.glob('unfinished*')) == []
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        'curves.json', 'curves.png', 'metro.keras', 'pose25d.keras']
 
 
 def test_program_scores_one_model(data_dir, tmp_path, monkeypatch, capsys):

@@ -49,13 +49,7 @@ def values_of(trainer, inputs, labels, points, step, monkeypatch):
     monkeypatch.setattr(trainer, '_reconstruct', lambda outputs, _: outputs['coords3d_rel'])
     trainer.optimizer.iterations.assign(step)
     outputs = {'coords3d_rel': points, 'coords2d': points[..., :2]}
-    for metric in trainer.metrics:
-        metric.reset_state()
-    total = trainer.compute_loss(*tf.nest.map_structure(
-        tf.convert_to_tensor, (inputs, labels, outputs)))
-    return {
-        **{name: float(tracker.result()) for name, tracker in trainer.trackers.items()},
-        'total': float(total)}
+    return tiny_trainers.terms(trainer, inputs, labels, outputs)
 
 
 def true_poses(seed=0):

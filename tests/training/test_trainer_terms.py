@@ -32,31 +32,20 @@ def true_outputs(inputs, labels):
         'coords25d': np.concatenate([coords2d, depth], axis=-1)}
 
 
-def terms(trainer, inputs, labels, outputs):
-    """The value of every term, and the total."""
-    for metric in trainer.metrics:
-        metric.reset_state()
-    total = trainer.compute_loss(*tf.nest.map_structure(
-        tf.convert_to_tensor, (inputs, labels, outputs)))
-    return {
-        **{name: float(tracker.result()) for name, tracker in trainer.trackers.items()},
-        'total': float(total)}
-
-
 def test_r20_compares_each_head_with_its_labels():
     trainer = tiny_trainers.make_trainer(
         **R20, image=2.0, relative=3.0, absolute=1.0, absolute_start_step=5001,
         image_2d_only=0.1, aligned_2d_only=0.1)
     inputs, labels = tiny_trainers.make_batch()
     outputs = true_outputs(inputs, labels)
-    found = terms(trainer, inputs, labels, outputs)
+    found = tiny_trainers.terms(trainer, inputs, labels, outputs)
     assert list(found) == [
         'image', 'relative', 'absolute', 'image_2d_only', 'aligned_2d_only', 'total']
     np.testing.assert_allclose(list(found.values()), 0, atol=1e-6)
     outputs['coords2d'][:2, :, 0] += 2
     outputs['coords2d'][2:, :, 1] += 4
     outputs['coords3d_rel'][:2, I_PELVIS, 0] += 240
-    found = terms(trainer, inputs, labels, outputs)
+    found = tiny_trainers.terms(trainer, inputs, labels, outputs)
     expected = {
         'image': 2 / 2 * METERS_PER_PX, 'relative': 23 / 24 * 0.24 / 3,  # all but the pelvis
         'image_2d_only': 4 / 2 * METERS_PER_PX, 'aligned_2d_only': 0, 'absolute': 0}
@@ -79,7 +68,7 @@ def test_r20_takes_the_absolute_loss_of_weak_perspective_without_limits():
     expected = np.mean(np.abs(0.1 * labels['coords3d_cam'])) / 1000
     for step, has_started in ((2, False), (3, True)):
         trainer.optimizer.iterations.assign(step)
-        found = terms(trainer, inputs, labels, outputs)
+        found = tiny_trainers.terms(trainer, inputs, labels, outputs)
         assert found['absolute'] == pytest.approx(has_started * expected, rel=1e-3)
     assert expected > 0.4
 
@@ -93,7 +82,7 @@ def test_r23_changes_from_weak_to_full_perspective():
     found = {}
     for step in (0, 499, 500, 5000, 5001):
         trainer.optimizer.iterations.assign(step)
-        found[step] = terms(trainer, inputs, labels, outputs)
+        found[step] = tiny_trainers.terms(trainer, inputs, labels, outputs)
     # Weak perspective takes all joints for equally far; the full solution is that of the labels.
     weak, full = [
         [found[step]['absolute'] for step in steps] for steps in ((0, 499), (500, 5000, 5001))]
@@ -111,7 +100,7 @@ def test_metro_compares_poses_without_their_place():
     # Relative to the mean, one joint is off by 230 and the others by 10.
     for settings, expected in ((R20, 0.24 / 24 / 3), (R23, (0.23 + 23 * 0.01) / 24 / 3)):
         trainer = tiny_trainers.make_trainer('metro', **settings, aligned_2d_only=0.1)
-        found = terms(trainer, inputs, labels, outputs)
+        found = tiny_trainers.terms(trainer, inputs, labels, outputs)
         assert list(found) == ['relative', 'aligned_2d_only', 'total']
         assert found['total'] == pytest.approx(expected, rel=1e-4)
         scores = trainer.compute_metrics(*tf.nest.map_structure(
@@ -119,17 +108,18 @@ def test_metro_compares_poses_without_their_place():
         assert 'distance_error' not in scores
     assert trainer.metrics[0].name == 'total'
     outputs['coords3d_rel'][2:, :, :2] = labels['coords2d'][2:] * [1, -1]
-    assert terms(trainer, inputs, labels, outputs)['aligned_2d_only'] > 0.1
+    assert tiny_trainers.terms(trainer, inputs, labels, outputs)['aligned_2d_only'] > 0.1
 
 
 def test_pose25d_compares_pixels_and_depths():
     inputs, labels = tiny_trainers.make_batch()
     trainer = tiny_trainers.make_trainer('pose25d', **R23, pose25d=1.0, image_2d_only=0.2)
     outputs = true_outputs(inputs, labels)
-    assert terms(trainer, inputs, labels, outputs)['total'] == pytest.approx(0, abs=1e-6)
+    found = tiny_trainers.terms(trainer, inputs, labels, outputs)
+    assert found['total'] == pytest.approx(0, abs=1e-6)
     outputs['coords25d'][:2] += [3, 0, 300]
     outputs['coords25d'][2:, :, 1] -= 4
-    found = terms(trainer, inputs, labels, outputs)
+    found = tiny_trainers.terms(trainer, inputs, labels, outputs)
     assert list(found) == ['pose25d', 'image_2d_only', 'total']
     assert found['pose25d'] == pytest.approx(0.3 / 3 + 2 / 3 * 1.5 * METERS_PER_PX, rel=1e-4)
     assert found['image_2d_only'] == pytest.approx(2 * METERS_PER_PX, rel=1e-4)
@@ -137,8 +127,8 @@ def test_pose25d_compares_pixels_and_depths():
     in_r20 = tiny_trainers.make_trainer('pose25d', **R20)
     outputs['coords25d'][:2, :, 2] -= (
         300 + outputs['coords25d'][:2, I_PELVIS, np.newaxis, 2] - 1400)
-    assert terms(in_r20, inputs, labels, outputs)['pose25d'] == pytest.approx(
-        2 / 3 * 1.5 * METERS_PER_PX, rel=1e-4)
+    found = tiny_trainers.terms(in_r20, inputs, labels, outputs)
+    assert found['pose25d'] == pytest.approx(2 / 3 * 1.5 * METERS_PER_PX, rel=1e-4)
 
 
 def test_a_joint_behind_the_camera_has_no_pixel():
@@ -150,10 +140,10 @@ def test_a_joint_behind_the_camera_has_no_pixel():
         trainer = tiny_trainers.make_trainer(kind, **R20)
         outputs['coords25d'][..., 2] = 1100 + (
             labels['coords3d_cam'][..., 2] - labels['coords3d_cam'][:, I_PELVIS, 2:])
-        found = terms(trainer, inputs, labels, outputs)
+        found = tiny_trainers.terms(trainer, inputs, labels, outputs)
         assert found[name] == pytest.approx(0, abs=1e-5)
     trainer = tiny_trainers.make_trainer('metrabs', **R20)
-    assert terms(trainer, inputs, labels, outputs)['relative'] > 0.01
+    assert tiny_trainers.terms(trainer, inputs, labels, outputs)['relative'] > 0.01
 
 
 def test_reductions_weigh_examples_by_joints_or_alike():
@@ -164,7 +154,7 @@ def test_reductions_weigh_examples_by_joints_or_alike():
     outputs['coords2d'] += np.float32([[[2, 0]], [[8, 0]]])
     for reduction, error_px in (('joints', (24 * 2 + 8) / 25), ('examples', (2 + 8) / 2)):
         trainer = tiny_trainers.make_trainer(**R20, reduction=reduction)
-        found = terms(trainer, inputs, labels, outputs)['image']
+        found = tiny_trainers.terms(trainer, inputs, labels, outputs)['image']
         assert found == pytest.approx(error_px / 2 * METERS_PER_PX, rel=1e-4)
 
 
@@ -231,7 +221,7 @@ def test_regularisation_of_the_model_counts():
     crop_model = tiny_trainers.make_crop_model('metro', regularizer=keras.regularizers.L2(0.5))
     trainer = tiny_trainers.make_trainer(crop_model=crop_model)
     inputs, labels = masked_batch()
-    found = terms(trainer, inputs, labels, trainer(inputs))
+    found = tiny_trainers.terms(trainer, inputs, labels, trainer(inputs))
     kernel = np.array(crop_model.backbone.layers[-1].kernel)
     assert found['total'] == pytest.approx(0.5 * np.sum(np.square(kernel)), rel=1e-4)
     assert found['relative'] == 0

@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from metro_tf import models, skeleton
 from metro_tf.geometry import camera
@@ -52,3 +53,14 @@ def make_trainer(kind='metrabs', optimizer=None, crop_model=None, **loss_kwargs)
     result = trainers.build(crop_model or make_crop_model(kind), LossConfig(**loss_kwargs))
     result.compile(optimizer=optimizer or keras.optimizers.Adam(1e-3), jit_compile=False)
     return result
+
+
+def terms(trainer, inputs, labels, outputs):
+    """The value of every term, and the total."""
+    for metric in trainer.metrics:
+        metric.reset_state()
+    total = trainer.compute_loss(*tf.nest.map_structure(
+        tf.convert_to_tensor, (inputs, labels, outputs)))
+    return {
+        **{name: float(tracker.result()) for name, tracker in trainer.trackers.items()},
+        'total': float(total)}

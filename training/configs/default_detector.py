@@ -9,13 +9,14 @@ Command:
         --start-from runs/default_detector_first/detector.keras
 """
 
-from training.detection.config import CompositeConfig, DetectorTrainConfig
+import dataclasses
+
+from training.configs import default_detector_first
 
 
 def config():
     """Returns the settings."""
-    return DetectorTrainConfig(
-        name='default_detector', n_steps=7000, learning_rate=1.2e-3,
-        mixed_precision='mixed_bfloat16',
-        composite=CompositeConfig(
-            max_people=4, photo_probability=0.6, portrait_probability=0.35))
+    base = default_detector_first.config()
+    return dataclasses.replace(
+        base, name='default_detector', n_steps=7000, learning_rate=1.2e-3,
+        composite=dataclasses.replace(base.composite, portrait_probability=0.35))

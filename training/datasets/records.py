@@ -19,6 +19,7 @@ from training.datasets import source as source_lib
 
 SUFFIX = '.tfrecord'
 JPEG_QUALITY = 92
+_COORDS_BATCH_SIZE = 1024
 # Length, checksum of the length, and checksum of the record.
 _RECORD_OVERHEAD = 8 + 4 + 4
 _FLOAT_FIELDS = (
@@ -135,6 +136,24 @@ def read_dataset(pattern_or_dir):
     """
     return read_serialized(pattern_or_dir).map(
         parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+def read_coords3d(pattern_or_dir):
+    """The 3D labels of all examples, without decoding images.
+
+    Returns:
+        Float32 array `[n, joints, 3]`, camera frame, mm, NaN where missing.
+
+    Raises:
+        ValueError: If there is no such file.
+    """
+    spec = {'coords3d_cam': tf.io.RaggedFeature(tf.float32)}
+    n_joints = example_lib.N_JOINTS
+    flat = [np.zeros([0, 3 * n_joints], np.float32)]
+    for batch in read_serialized(pattern_or_dir).batch(_COORDS_BATCH_SIZE):
+        stored = tf.io.parse_example(batch, spec)['coords3d_cam']
+        flat.append(stored.to_tensor(float('nan'), shape=[None, 3 * n_joints]).numpy())
+    return np.concatenate(flat).reshape(-1, n_joints, 3)
 
 
 def make_source(pattern_or_dir):

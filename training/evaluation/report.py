@@ -1,9 +1,6 @@
-"""Scores as tables, JSON files and curves."""
+"""Scores as tables and curves."""
 
 import io
-import json
-import os
-import pathlib
 
 _PANELS = (
     ('mpjpe_mm_inside', 'relative, joints inside the crop'),
@@ -11,19 +8,6 @@ _PANELS = (
     ('absolute_mpjpe_mm_inside', 'absolute, joints inside the crop'),
     ('absolute_mpjpe_mm_outside', 'absolute, joints outside'))
 _DPI = 120
-
-
-def write_atomically(path, content):
-    """Writes text or bytes to a temporary file, then renames it."""
-    path = pathlib.Path(path)
-    temporary = path.with_name(f'unfinished-{path.name}')
-    temporary.write_bytes(content.encode('utf-8') if isinstance(content, str) else content)
-    os.replace(temporary, path)
-
-
-def write_json(path, scores):
-    """Writes scores as JSON, atomically."""
-    write_atomically(path, json.dumps(scores, indent=2) + '\n')
 
 
 def markdown_table(header, rows):

@@ -99,11 +99,6 @@ def zoom_that_cuts(coords2d, mask, crop_side_px, share):
     return tf.where(n_cut > 0, between, tf.minimum(_JUST_BELOW * leaves_at[0], 1.0))
 
 
-def is_inside(coords2d, crop_side_px):
-    """Whether image points lie in the crop: boolean tensor `[...]` for points `[..., 2]`, px."""
-    return tf.reduce_all((coords2d > -0.5) & (coords2d < crop_side_px - 0.5), axis=-1)
-
-
 def is_whole(example):
     """Whether there are 3D labels and all of those joints lie in the photo; boolean scalar.
 
@@ -112,8 +107,7 @@ def is_whole(example):
     """
     coords3d, mask = example['coords3d_cam'], example['joint_validity_mask_3d']
     from_corner = camera.project(coords3d, example['intrinsics']) - example['frame'][:2]
-    is_in_photo = tf.reduce_all(
-        (from_corner > -0.5) & (from_corner < example['frame'][2:] - 0.5), axis=-1)
+    is_in_photo = camera.is_within_image(from_corner, example['frame'][2:])
     is_shown = is_in_photo & (coords3d[:, 2] > _MIN_DEPTH_MM)
     return tf.reduce_any(mask) & tf.reduce_all(is_shown | ~mask)
 
@@ -164,7 +158,7 @@ def evaluate(crop_model, source, bank, seed, *, shares=SHARES, progress_label=''
         dataset = truncated_dataset(
             source, bank, crop_model.input_resolution, share, seed)
         for inputs, labels in tqdm.tqdm(dataset, desc=f'{progress_label} {share:.0%} cut off'):
-            inside = is_inside(labels['coords2d'], crop_model.input_resolution)
+            inside = camera.is_within_image(labels['coords2d'], crop_model.input_resolution)
             for name, (predict, _) in ways.items():
                 poses, mask = predict(inputs, labels)
                 batches[name].append([

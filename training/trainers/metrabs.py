@@ -91,9 +91,10 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
             cells = (n_cells - 1.0) * heatmap_coords.image_to_heatmap(
                 coords2d, heatmap.crop_side_px, heatmap.crop_side_px // n_cells,
                 centered=heatmap.centered)
+            is_in_crop = camera.is_within_image(coords2d, heatmap.crop_side_px)
             return losses.heatmap_cross_entropy(
-                outputs['logits2d'], cells, mask2d & volume_targets.is_in_crop(coords2d, heatmap),
-                config.heatmap_sigma_cells, reduction=config.reduction)
+                outputs['logits2d'], cells, mask2d & is_in_crop, config.heatmap_sigma_cells,
+                reduction=config.reduction)
 
         def heatmap3d():
             placed = volume_targets.place_in_volume(

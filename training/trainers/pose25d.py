@@ -1,6 +1,7 @@
 """Training of the 2.5D baseline."""
 
 from metro_tf import losses, metrics
+from metro_tf.geometry import camera
 from training.trainers import base, volume_targets
 
 
@@ -31,7 +32,7 @@ class Pose25DTrainer(base.AbsolutePoseTrainer):
             mask = metrics.counted_joints(mask3d, self.i_root)
             placed = volume_targets.place_in_25d_volume(
                 coords3d, labels['coords2d'], mask, self.heatmap, self.i_root)
-            mask &= volume_targets.is_in_crop(labels['coords2d'], self.heatmap)
+            mask &= camera.is_within_image(labels['coords2d'], self.heatmap.crop_side_px)
             return volume_targets.cross_entropy(
                 outputs['logits3d'], placed, mask, self.heatmap, self.loss_config)
 

@@ -73,9 +73,3 @@ def place_in_25d_volume(coords3d, coords2d, mask, heatmap, i_root=None):
     depth = losses.centered(coords3d[..., 2:], mask, i_root) + heatmap.box_size_mm / 2
     placed = tf.concat([xy, depth], axis=-1)
     return tf.where(mask[..., tf.newaxis], placed, 0.0)
-
-
-def is_in_crop(coords2d, heatmap):
-    """Whether image points lie within the crop: boolean tensor `[batch, joints]`."""
-    return tf.reduce_all(
-        (coords2d > -0.5) & (coords2d < heatmap.crop_side_px - 0.5), axis=-1)
