@@ -25,6 +25,7 @@ lint: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/python -m tests.benchmarks.crops
 	$(BIN)/python -m tests.benchmarks.estimator
+	$(BIN)/python -m tests.benchmarks.training_steps
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

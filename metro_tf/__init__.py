@@ -21,6 +21,8 @@ _HOMES = {
     'HeatmapConfig': 'metro_tf.config',
     'Metrabs': 'metro_tf.models',
     'Metro': 'metro_tf.models',
+    'Pose25D': 'metro_tf.models',
+    'LatentMetrabs': 'metro_tf.models',
     'PersonDetector': 'metro_tf.detection',
     'Skeleton': 'metro_tf.skeleton',
     'crop_people': 'metro_tf.cropping.people',
@@ -29,8 +31,8 @@ _HOMES = {
 
 __all__ = [
     '__version__', 'load', 'PoseEstimator', 'EstimatorConfig', 'HeatmapConfig', 'Metrabs', 'Metro',
-    'PersonDetector', 'Skeleton', 'crop_people', 'uncrop_poses', 'export', 'geometry', 'losses',
-    'metrics', 'skeleton']
+    'Pose25D', 'LatentMetrabs', 'PersonDetector', 'Skeleton', 'crop_people', 'uncrop_poses',
+    'export', 'geometry', 'losses', 'metrics', 'skeleton']
 
 
 def __getattr__(name):

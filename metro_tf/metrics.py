@@ -14,6 +14,7 @@ from metro_tf.geometry import masked
 
 ALIGNMENTS = ('none', 'mean', 'root', 'procrustes')
 CURVES = ('continuous', 'thresholds', 'trapezoids')
+_TORSO_ENDS = ('lsho', 'rhip')
 
 
 def joint_errors(coords_true, coords_pred, mask, alignment='mean', i_root=None):
@@ -67,6 +68,15 @@ def counted_joints(mask, i_root=None):
     return mask & mask[:, i_root, tf.newaxis]
 
 
+def has_torso(joint_names):
+    """Whether joints allow the score `TorsoPCK`.
+
+    Args:
+        joint_names: Sequence of names.
+    """
+    return all(name in joint_names for name in _TORSO_ENDS)
+
+
 class _MaskedMean(keras.metrics.Metric):
     """Mean over all that is valid, kept as a sum and a count; 0 where nothing is."""
 
@@ -82,6 +92,7 @@ class _MaskedMean(keras.metrics.Metric):
         self.count.assign_add(tf.reduce_sum(tf.cast(mask, self.dtype)))
 
     def result(self):
+        """The mean so far, a scalar."""
         return tf.math.divide_no_nan(self.total, self.count)
 
 
@@ -326,22 +337,20 @@ class TorsoPCK(_MaskedMean):
 
     def __init__(self, joint_names, fraction=0.2, name='torso_pck', **kwargs):
         super().__init__(name=name, **kwargs)
-        for needed in ('lsho', 'rhip'):
-            if needed not in joint_names:
-                raise ValueError(
-                    f'`joint_names` must contain lsho and rhip. Received: {joint_names}')
+        if not has_torso(joint_names):
+            raise ValueError(f'`joint_names` must contain lsho and rhip. Received: {joint_names}')
         self.joint_names = list(joint_names)
         self.fraction = checks.positive(fraction, 'fraction')
 
     def update_state(self, coords2d_true, coords2d_pred, mask):
         """Adds a batch: px `[batch, joints, 2]` twice, and the mask `[batch, joints]`."""
         coords2d_true, coords2d_pred, mask = _checked_poses(coords2d_true, coords2d_pred, mask)
-        ends = [self.joint_names.index(name) for name in ('lsho', 'rhip')]
+        ends = [self.joint_names.index(name) for name in _TORSO_ENDS]
         torso = tf.norm(coords2d_true[:, ends[0]] - coords2d_true[:, ends[1]], axis=-1)
-        has_torso = mask[:, ends[0]] & mask[:, ends[1]]
+        is_measured = mask[:, ends[0]] & mask[:, ends[1]]
         errors = tf.norm(coords2d_true - coords2d_pred, axis=-1)
         is_correct = tf.cast(errors <= self.fraction * torso[:, tf.newaxis], errors.dtype)
-        self.accumulate(is_correct, mask & has_torso[:, tf.newaxis])
+        self.accumulate(is_correct, mask & is_measured[:, tf.newaxis])
 
     def get_config(self):
         return {

@@ -61,6 +61,7 @@ class PosePredictor(tf.Module):
             tf.maximum(internal_batch_size // num_aug, 1))
 
         def predict_some(*people):
+            """Poses of some of the people, in one batch."""
             return self._predict_batch(images, *people, num_aug, antialias_factor)
 
         return tf.cond(
@@ -72,6 +73,7 @@ class PosePredictor(tf.Module):
         n_joints = len(self.crop_network.joint_names)
 
         def predict_next(start, poses):
+            """Writes the poses of the next batch of people into those of all."""
             stop = tf.minimum(start + batch_size, n_people)
             some_poses = predict_some(*(values[start:stop] for values in people))
             rows = tf.range(start, stop)[:, tf.newaxis]

@@ -16,6 +16,8 @@ _MIRROR_PARTNER = {
     **{name: name for name in CENTRAL_JOINTS},
     **{f'l{name}': f'r{name}' for name in SIDED_JOINTS},
     **{f'r{name}': f'l{name}' for name in SIDED_JOINTS}}
+# All names that a joint can have.
+VOCABULARY = tuple(_MIRROR_PARTNER)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,6 +156,26 @@ CONVENTIONS = {
 _SYNONYMS = {'smpl_24': {'spi2': 'spin'}}
 
 
+def vocabulary_names(convention):
+    """Names of the joints of a convention as models name them, which `convention_selection` uses.
+
+    Args:
+        convention: A key of `CONVENTIONS`.
+
+    Returns:
+        Tuple of names, in the convention's order.
+
+    Raises:
+        ValueError: If the convention is unknown.
+    """
+    if convention not in CONVENTIONS:
+        raise ValueError(
+            f'`convention` must be one of {sorted(CONVENTIONS)}. '
+            f'Received: convention={convention!r}')
+    synonyms = _SYNONYMS.get(convention, {})
+    return tuple(synonyms.get(name, name) for name in CONVENTIONS[convention].joint_names)
+
+
 def convention_selection(model_joint_names, convention):
     """What a model with the given joints offers of a convention.
 
@@ -168,12 +190,9 @@ def convention_selection(model_joint_names, convention):
     Raises:
         ValueError: If the convention is unknown.
     """
-    if convention not in CONVENTIONS:
-        raise ValueError(
-            f'`convention` must be one of {sorted(CONVENTIONS)}. '
-            f'Received: convention={convention!r}')
-    synonyms = _SYNONYMS.get(convention, {})
+    names = vocabulary_names(convention)
     full = CONVENTIONS[convention]
-    kept = [name for name in full.joint_names if synonyms.get(name, name) in model_joint_names]
-    indices = tuple(list(model_joint_names).index(synonyms.get(name, name)) for name in kept)
+    kept = [own for own, name in zip(full.joint_names, names) if name in model_joint_names]
+    indices = tuple(
+        list(model_joint_names).index(name) for name in names if name in model_joint_names)
     return full.restricted_to(kept), indices

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from metro_tf import estimator as estimator_lib
-from metro_tf import skeleton
+from metro_tf import models, skeleton
 from metro_tf.geometry import camera
 from tests import fakes
 
@@ -368,6 +368,10 @@ def test_parts_are_checked():
         estimator_lib.PoseEstimator(lambda image, intrinsics: image)
     with pytest.raises(ValueError, match='`detector` must have a method'):
         estimator_lib.PoseEstimator(fakes.FakeCropModel(), detector=object())
+    relative = fakes.FakeCropModel()
+    relative.is_absolute = models.Metro.is_absolute
+    with pytest.raises(ValueError, match='`crop_model` must predict positions in front of the ca'):
+        estimator_lib.PoseEstimator(relative)
 
 
 @pytest.mark.parametrize('image_size', [(1, 1), (1, 50), (7, 3)])

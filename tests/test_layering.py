@@ -9,7 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 BASE = ['config', 'skeleton', 'checks', 'version']
 GEOMETRY = ['geometry.' + name for name in (
     'masked', 'boxes', 'rotation', 'distortion', 'camera', 'alignment', 'reconstruction',
-    'root_depth')]
+    'root_depth', 'cuboid')]
 
 # In the order of the data: module or folder (of metro_tf) to what it may import besides itself.
 LIBRARY = {
@@ -34,15 +34,16 @@ LIBRARY['__init__'] = list(LIBRARY)
 
 # Rows of `training`; files that are in none are programs, which may use all of them.
 TRAINING = {
-    'config': [], 'datasets': [], 'synthetic': ['datasets'], 'augment': [],
+    'config': [], 'folder_settings': [], 'datasets': [],
+    'synthetic': ['datasets', 'folder_settings'], 'augment': [],
     'pipeline': ['config', 'datasets', 'augment'], 'trainers': ['addons', 'config', 'randomness'],
     'crop_models': ['config', 'datasets'], 'schedules': [],
-    'addons': [], 'optimizers': [], 'backbone_changes': [], 'randomness': [],
+    'addons': [], 'optimizers': [], 'backbone_changes': [], 'randomness': [], 'layer_weights': [],
     'callbacks': ['addons', 'randomness'],
     'run': ['addons', 'callbacks', 'optimizers', 'schedules'],
     'detection': ['config', 'datasets', 'augment', 'schedules'],
     'evaluation': ['augment', 'config', 'datasets', 'pipeline'],
-    'cached_batches': ['config', 'datasets'],
+    'cached_batches': ['config', 'datasets', 'folder_settings'],
     'train': [
         'backbone_changes', 'callbacks', 'config', 'crop_models', 'pipeline', 'randomness', 'run',
         'trainers'],

@@ -177,3 +177,22 @@ def test_selection_refuses_an_unknown_convention():
     with pytest.raises(
             ValueError, match="`convention` must be one of .*coco_17.* Received: convention='c'"):
         skeleton.convention_selection(skeleton.METRO_24.joint_names, 'c')
+
+
+def test_vocabulary_names_follow_the_selection():
+    assert skeleton.vocabulary_names('lsp_14') == skeleton.CONVENTIONS['lsp_14'].joint_names
+    names = skeleton.vocabulary_names('smpl_24')
+    assert names[6] == 'spin' and 'spi2' not in names and names[9] == 'spi3'
+    for convention in skeleton.CONVENTIONS:
+        names = skeleton.vocabulary_names(convention)
+        assert set(names) <= set(skeleton.VOCABULARY)
+        _, indices = skeleton.convention_selection(skeleton.VOCABULARY, convention)
+        assert tuple(skeleton.VOCABULARY[i] for i in indices) == names
+    with pytest.raises(ValueError, match="`convention` must be one of.*Received: .*'coco'"):
+        skeleton.vocabulary_names('coco')
+
+
+def test_the_vocabulary_has_a_partner_for_every_joint():
+    assert len(set(skeleton.VOCABULARY)) == len(skeleton.VOCABULARY) == 42
+    for name in skeleton.VOCABULARY:
+        assert skeleton.mirror_name(skeleton.mirror_name(name)) == name

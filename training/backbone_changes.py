@@ -69,6 +69,7 @@ def adapt_backbone(backbone, ghost_batch_sizes=(), max_kernel_norm=None):
         return backbone
 
     def rebuild(layer):
+        """The changed layer that replaces one of `backbone`."""
         config = layer.get_config()
         if max_kernel_norm is not None:
             config.update(_kernel_constraint(layer, max_kernel_norm))

@@ -6,16 +6,13 @@ and a batch is one record of serialised tensors.
 """
 
 import dataclasses
-import json
 import pathlib
 
 import tensorflow as tf
 import tqdm
 
-from metro_tf.tools import writers
+from training import folder_settings
 from training.datasets import example as example_lib
-
-_SETTINGS_NAME = 'settings.json'
 
 
 def data_settings(config):
@@ -49,7 +46,7 @@ def write(config, make_batches, folder, sources):
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     sources = [str(source) for source in sources]
-    _check_settings({**data_settings(config), 'sources': sources}, folder)
+    folder_settings.keep(folder, {**data_settings(config), 'sources': sources}, 'folder')
     paths = _shard_paths(config, folder)
     missing = [i for i, path in enumerate(paths) if not path.exists()]
     if not missing:
@@ -87,20 +84,6 @@ def _shard_paths(config, folder):
     return [
         folder / f'batches-{i:05}.tfrecord'
         for i in range(config.n_steps // config.steps_per_epoch)]
-
-
-def _check_settings(settings, folder):
-    """Writes the settings beside the batches, or compares them with those that are there."""
-    path = folder / _SETTINGS_NAME
-    settings = json.loads(json.dumps(settings))
-    if not path.exists():
-        writers.write_text(path, json.dumps(settings, indent=2) + '\n')
-    found = json.loads(path.read_text())
-    differing = [name for name in settings if found.get(name) != settings[name]]
-    if differing:
-        raise ValueError(
-            '`folder` must be empty or hold batches of the same settings. '
-            f'Received: {folder}, which differs in {differing}')
 
 
 def _serialize(inputs, labels):

@@ -1,6 +1,8 @@
-"""What happens between epochs: state for resuming, the current model, and a stop on NaN."""
+"""What happens between epochs: curves, state for resuming, the model, and a stop on NaN."""
 
 import contextlib
+import csv
+import io
 import os
 import pathlib
 
@@ -8,11 +10,28 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from metro_tf.tools import writers
 from training import addons, randomness
+
+
+def make_checkpoint(trainer, **others):
+    """`tf.train.Checkpoint` of a compiled trainer and its optimiser, or optimisers.
+
+    Args:
+        trainer: Compiled `keras.Model`.
+        **others: What else belongs to it.
+    """
+    parts = addons.optimizer_parts(trainer.optimizer)
+    return tf.train.Checkpoint(
+        model=trainer, optimizer=trainer.optimizer,
+        **{f'optimizer_{i}': part for i, part in enumerate(parts)}, **others)
 
 
 class TrainingState(keras.callbacks.Callback):
     """Saves model, optimiser and epoch at the end of every epoch, so that a killed run goes on.
+
+    It comes after all callbacks that write files: an epoch counts as finished when everything
+    about it is on disk.
 
     Args:
         trainer: Compiled `keras.Model`.
@@ -22,10 +41,7 @@ class TrainingState(keras.callbacks.Callback):
     def __init__(self, trainer, folder):
         super().__init__()
         self.epoch = tf.Variable(0, dtype=tf.int64, trainable=False)
-        parts = addons.optimizer_parts(trainer.optimizer)
-        checkpoint = tf.train.Checkpoint(
-            model=trainer, optimizer=trainer.optimizer, epoch=self.epoch,
-            **{f'optimizer_{i}': part for i, part in enumerate(parts)})
+        checkpoint = make_checkpoint(trainer, epoch=self.epoch)
         self.manager = tf.train.CheckpointManager(checkpoint, str(folder), max_to_keep=2)
 
     def restore(self):
@@ -55,6 +71,40 @@ class TrainingState(keras.callbacks.Callback):
         """Writes a checkpoint."""
         self.epoch.assign(epoch + 1)
         self.manager.save()
+
+
+class Curves(keras.callbacks.Callback):
+    """Writes the losses of every epoch as a row of a CSV file with a header.
+
+    It comes before `TrainingState`: what a kill between the two leaves is a row too many, which
+    the resumed run drops and writes again.
+
+    Args:
+        path: Path of the file.
+        n_done: Number of finished epochs; rows of others are dropped.
+    """
+
+    def __init__(self, path, n_done):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        self.n_done = n_done
+        self.rows = []
+
+    def on_train_begin(self, logs=None):
+        """Reads the rows of the finished epochs."""
+        if self.path.is_file():
+            with self.path.open(newline='', encoding='utf-8') as file:
+                self.rows = [row for row in csv.DictReader(file) if int(row['epoch']) < self.n_done]
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Adds a row and writes all of them."""
+        self.rows.append({'epoch': epoch, **dict(sorted((logs or {}).items()))})
+        text = io.StringIO()
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        writer = csv.DictWriter(text, list(names), restval='NA', lineterminator='\n')
+        writer.writeheader()
+        writer.writerows(self.rows)
+        writers.write_text(self.path, text.getvalue())
 
 
 class RestartRandomness(keras.callbacks.Callback):
@@ -147,8 +197,7 @@ class FrozenBatchNorm(keras.callbacks.Callback):
         if epoch < self.first_epoch or self.model.is_batch_norm_frozen:
             return
         if epoch == self.first_epoch > 0:
-            checkpoint = tf.train.Checkpoint(model=self.model, optimizer=self.model.optimizer)
-            checkpoint.write(self.checkpoint_path)
+            make_checkpoint(self.model).write(self.checkpoint_path)
         self.model.is_batch_norm_frozen = True
         self.model.make_train_function(force=True)
 
@@ -169,6 +218,8 @@ class StopOnNonFinite(keras.callbacks.Callback):
             raise FloatingPointError(
                 'Training stopped: ' + ', '.join(
                     f'{name} became {value}' for name, value in terms.items())
+                + (' while all of its terms are finite: the predictions are not,'
+                   if 'total' in terms else '')
                 + f' at batch {batch} of the epoch. A lower learning rate or a longer warm-up '
                 'may help.')
 

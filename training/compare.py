@@ -65,13 +65,15 @@ def train_one(config, synth_dir, batch_dir, out_dir):
         batch_dir: Folder of `cached_batches.write`.
         out_dir: Folder for the folder of the run.
     """
+    run_dir = pathlib.Path(out_dir) / config.name
+    train.check_resumable(config, run_dir)
     config = crop_models.with_bone_lengths(config, [synth_dir])
     saved_model = run.in_float32(crop_models.build_crop_model, config.model)
     trainer = train.build_trainer(config)
     run.fit(
         trainer, trainer.crop_model, saved_model, config,
-        lambda first_step: cached_batches.read(config, batch_dir, first_step),
-        pathlib.Path(out_dir) / config.name, 'crop_model.keras')
+        lambda first_step: cached_batches.read(config, batch_dir, first_step), run_dir,
+        'crop_model.keras')
 
 
 def score_all(configs, holdout_dir, background_dirs, out_dir, *, shares=truncation.SHARES):
@@ -94,7 +96,7 @@ def score_all(configs, holdout_dir, background_dirs, out_dir, *, shares=truncati
         keras.backend.clear_session()
         model = models.load_crop_model(
             pathlib.Path(out_dir) / config.name / 'crop_model.keras')
-        source = records.read_dataset(holdout_dir)
+        source = records.read_dataset(holdout_dir, model.joint_names)
         whole = scores.evaluate_ways(
             model, pipeline.evaluation_dataset(config, source, bank), config.name)
         curves = truncation.evaluate(

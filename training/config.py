@@ -4,6 +4,7 @@ import dataclasses
 from typing import Optional
 
 from metro_tf import checks, losses
+from metro_tf import skeleton as skeleton_lib
 from metro_tf.config import HeatmapConfig
 
 DTYPE_POLICIES = ('float32', 'mixed_bfloat16', 'mixed_float16')
@@ -13,9 +14,31 @@ GENERATIONS = ('R23', 'R20')
 LOSS_TERMS = (
     'heatmap2d', 'heatmap3d', 'image', 'relative', 'projection', 'absolute', 'pose25d',
     'projection_2d_only', 'image_2d_only', 'aligned_2d_only', 'latent3d', 'latent2d')
+START_STEPS = ('absolute_start_step', 'full_perspective_start_step')
 LATENT_MODES = ('regularized', 'direct', 'hybrid')
 SCHEDULES = ('warmup_cosine', 'two_phase', 'dual')
 PROGRESS_BARS = ('keras', 'tqdm')
+
+
+def check_skeleton(skeleton):
+    """Checks that a model can have the joints of a skeleton.
+
+    Args:
+        skeleton: `metro_tf.skeleton.Skeleton`.
+
+    Raises:
+        ValueError: If it is something else, a name is not in the vocabulary, or a joint has no
+            partner on the other side.
+    """
+    if not isinstance(skeleton, skeleton_lib.Skeleton):
+        raise ValueError(
+            f'`skeleton` must be a metro_tf.skeleton.Skeleton. Received: skeleton={skeleton!r}')
+    names = skeleton.joint_names
+    lonely = [name for name in names if skeleton_lib.mirror_name(name) not in names]
+    if lonely:
+        raise ValueError(
+            '`skeleton` must have the joints of both sides, since people are mirrored in '
+            f'training. Received: {lonely} without their partners')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +60,8 @@ class ModelConfig:
         latent_mode: How latent points are used in 'metrabs' (WACV 2023): 'regularized' (output
             regularisation), 'direct' or 'hybrid', see `training.trainers.latent`; or None.
         autoencoder: Path of the `.keras` file of `training.latents` for the latent points.
+        skeleton: `metro_tf.skeleton.Skeleton` of the predicted joints, with both joints of every
+            left-right pair.
     """
     backbone: str = 'mobilenet_v3_small'
     top_down_channels: int = 128
@@ -50,12 +75,18 @@ class ModelConfig:
     bone_lengths_mm: Optional[tuple] = None
     latent_mode: Optional[str] = None
     autoencoder: Optional[str] = None
+    skeleton: skeleton_lib.Skeleton = skeleton_lib.METRO_24
 
     def __post_init__(self):
         checks.one_of(self.kind, MODEL_KINDS, 'kind')
+        check_skeleton(self.skeleton)
         own_fields = {
             'weak_perspective': 'metrabs', 'mix_3d_inside_fov': 'metrabs',
             'bone_lengths_mm': 'pose25d', 'latent_mode': 'metrabs'}
+        if self.top_down_blocks and not self.top_down_channels:
+            raise ValueError(
+                '`top_down_blocks` must be 0 where `top_down_channels` is. '
+                f'Received: top_down_blocks={self.top_down_blocks}')
         if self.latent_mode is not None:
             checks.one_of(self.latent_mode, LATENT_MODES, 'latent_mode')
         if (self.latent_mode is None) != (self.autoencoder is None):
@@ -304,6 +335,8 @@ class TrainConfig:
         n_steps: Number of optimiser steps.
         batch_size_3d: Examples with 3D labels in every batch.
         batch_size_2d: Examples with 2D labels only in every batch.
+        own_share: Share of own records among the examples of a kind, where they come besides
+            rendered people or LSPET.
         learning_rate: Peak of the schedule.
         warmup_steps: Length of the linear warm-up of the schedule 'warmup_cosine'.
         weight_decay: Decoupled weight decay per step, in units of the learning rate (see
@@ -328,6 +361,7 @@ class TrainConfig:
     n_steps: int = 10000
     batch_size_3d: int = 32
     batch_size_2d: int = 32
+    own_share: float = 0.5
     learning_rate: float = 2e-3
     warmup_steps: int = 300
     weight_decay: float = 0.02
@@ -342,6 +376,10 @@ class TrainConfig:
 
     def __post_init__(self):
         check_update_settings(self)
+        if not 0 < self.own_share < 1:
+            raise ValueError(
+                '`own_share` must be between 0 and 1. '
+                f'Received: own_share={self.own_share}')
         n_parts = self.optimizer.accumulation_steps
         check_divisible(self.batch_size_3d, 'batch_size_3d', n_parts)
         check_divisible(self.batch_size_2d, 'batch_size_2d', n_parts)

@@ -1,12 +1,13 @@
 """The crop model that a config describes."""
 
 import dataclasses
+import json
 import pathlib
+import zipfile
 
 import keras
 import tensorflow as tf
 
-from metro_tf import skeleton
 from metro_tf.backbones import builder, top_down
 from metro_tf.models import AffineAutoencoder, LatentMetrabs, Metrabs, Metro, Pose25D
 from training.datasets import bone_lengths
@@ -20,8 +21,7 @@ def build_crop_model(config, adapt_backbone=None):
         adapt_backbone: Function from the backbone to the one to use, or None.
 
     Returns:
-        `Metrabs`, `Metro`, `Pose25D` or, for latent points, `LatentMetrabs` with the joints of
-        `skeleton.METRO_24`.
+        `Metrabs`, `Metro`, `Pose25D` or, for latent points, `LatentMetrabs`.
 
     Raises:
         ValueError: If bone lengths are needed and missing, or the backbone does not offer the
@@ -32,9 +32,9 @@ def build_crop_model(config, adapt_backbone=None):
     backbone = _build_backbone(config)
     if adapt_backbone is not None:
         backbone = adapt_backbone(backbone)
-    joints = skeleton.METRO_24
+    joint_names, edges = config.skeleton.joint_names, config.skeleton.edges
     model = model_class(
-        backbone, joints.joint_names, joints.edges, **dataclasses.asdict(config.heatmap), **kwargs)
+        backbone, joint_names, edges, **dataclasses.asdict(config.heatmap), **kwargs)
     side = config.heatmap.crop_side_px
     model({'image': tf.zeros([1, side, side, 3]), 'intrinsics': tf.eye(3, batch_shape=[1])})
     if isinstance(model, LatentMetrabs):
@@ -62,11 +62,44 @@ def load_autoencoder(config):
             f'Received: {config.autoencoder} does not exist')
     model = keras.models.load_model(str(config.autoencoder), compile=False)
     joint_names = getattr(model, 'joint_names', None)
-    if not isinstance(model, AffineAutoencoder) or joint_names != skeleton.METRO_24.joint_names:
+    if not isinstance(model, AffineAutoencoder) or joint_names != config.skeleton.joint_names:
         raise ValueError(
-            '`autoencoder` must be an AffineAutoencoder of the joints of METRO_24. '
-            f'Received: a {type(model).__name__} of {joint_names}')
+            '`autoencoder` must be an AffineAutoencoder of the joints of the config, '
+            f'{config.skeleton.joint_names}. Received: a {type(model).__name__} of {joint_names}')
     return model
+
+
+def check_joints(joint_names, config, name, source):
+    """Checks that a finished model has the joints of a config, in their order.
+
+    Args:
+        joint_names: Sequence of the model's joint names.
+        config: `ModelConfig`.
+        name: The argument's name for the error message.
+        source: Text for the error message, where the model is from.
+
+    Raises:
+        ValueError: If it has others.
+    """
+    if tuple(joint_names) != config.skeleton.joint_names:
+        raise ValueError(
+            f'`{name}` must have the joints that the config describes, '
+            f'{config.skeleton.joint_names}. Received: {source} with {tuple(joint_names)}')
+
+
+def check_joints_of_file(path, config, name):
+    """Like `check_joints` for the model in a `.keras` file, which is not loaded.
+
+    Args:
+        path: Path of the file.
+        config, name: See `check_joints`.
+
+    Raises:
+        ValueError: If it has others.
+    """
+    with zipfile.ZipFile(path) as file:
+        settings = json.loads(file.read('config.json'))['config']
+    check_joints(settings.get('joint_names', ()), config, name, path)
 
 
 def with_bone_lengths(config, record_dirs):
@@ -85,7 +118,7 @@ def with_bone_lengths(config, record_dirs):
     if config.model.kind != 'pose25d' or config.model.bone_lengths_mm is not None:
         return config
     lengths = bone_lengths.mean_bone_lengths(
-        [folder for folder in record_dirs if folder], skeleton.METRO_24)
+        [folder for folder in record_dirs if folder], config.model.skeleton)
     return dataclasses.replace(
         config, model=dataclasses.replace(config.model, bone_lengths_mm=lengths))
 

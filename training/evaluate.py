@@ -11,8 +11,8 @@ Example:
 LSPET: PCK at 0.2 of the torso of the projected 3D output; the box is that of the annotated
 joints, enlarged by the factor that `training.datasets.lspet` states. Synthetic: mean joint errors
 in mm and the relative error of the distance from the camera. Own records (--records-dir) get
-the scores that their labels allow. MeTRo has no absolute poses; 2.5D models are scored with the
-root depth from bone lengths and with the true one.
+the scores that their labels allow. Those joints of the model count that are labelled. MeTRo has no
+absolute poses; 2.5D models are scored with the root depth from bone lengths and with the true one.
 
 --truncation: errors of rendered people of whom 0 to 60 % of the joints are cut off, for the joints
 inside and outside the crop, of several models on the same views.
@@ -23,6 +23,7 @@ import json
 
 from metro_tf import models
 from metro_tf.tools import writers
+from training import crop_models as crop_models_lib
 from training import pipeline, run
 from training.augment import background
 from training.config import TrainConfig
@@ -50,14 +51,15 @@ def evaluate_truncation(crop_models, source, bank, seed):
     return curves
 
 
-def _sources(args):
+def _sources(args, joint_names):
     """Datasets by name, of as many examples as asked for."""
     sources = {}
     if args.lspet_dir:
-        sources['lspet_holdout'] = lspet.make_dataset(args.lspet_dir, 'holdout', args.first)
+        sources['lspet_holdout'] = lspet.make_dataset(
+            args.lspet_dir, 'holdout', args.first, joint_names)
     named = {'synthetic_holdout': args.synth_dir} if args.synth_dir else {}
     for name, folder in {**named, **{folder: folder for folder in args.records_dir}}.items():
-        sources[name] = records.read_dataset(folder).take(args.first or -1)
+        sources[name] = records.read_dataset(folder, joint_names).take(args.first or -1)
     return sources
 
 
@@ -98,8 +100,10 @@ def main():
         report.check_plots_available()
     config = run.load_config(args.config, TrainConfig)
     crop_models = {path: models.load_crop_model(path) for path in args.crop_model}
+    for path, crop_model in crop_models.items():
+        crop_models_lib.check_joints(crop_model.joint_names, config.model, 'crop_model', path)
     bank = background.load_bank(args.background_dir)
-    sources = _sources(args)
+    sources = _sources(args, config.model.skeleton.joint_names)
     if args.truncation:
         scores = evaluate_truncation(
             crop_models, sources['synthetic_holdout'], bank, config.seed)

@@ -4,7 +4,7 @@ Example:
     python -m training.export runs/default_crop_model/crop_model.keras \\
         --detector runs/default_detector/detector.keras --synth-dir records/train \\
         --config training/configs/default_crop_model.py --scores scores.json \\
-        --out saved_models/default/3
+        --out saved_models/default/4
 
 The mean bone lengths for the plausibility filter are measured on the training records. Own
 records do instead of rendered people (--synth-dir) if their 3D labels show every bone.
@@ -18,7 +18,7 @@ import pathlib
 from metro_tf import export, models
 from metro_tf.detection import PersonDetector
 from metro_tf.estimator import PoseEstimator
-from training import run
+from training import crop_models, run
 from training.config import TrainConfig
 from training.datasets import bone_lengths
 
@@ -58,7 +58,9 @@ def main():
     parser.add_argument('--out', required=True, help='folder to write, <name>/<version>')
     parser.add_argument('--overwrite', action='store_true', help='replace an existing folder')
     args = parser.parse_args()
-    details = {'training': dataclasses.asdict(run.load_config(args.config, TrainConfig))}
+    config = run.load_config(args.config, TrainConfig)
+    crop_models.check_joints_of_file(args.crop_model, config.model, 'crop_model')
+    details = {'training': dataclasses.asdict(config)}
     if args.scores:
         details['scores'] = json.loads(pathlib.Path(args.scores).read_text())
     export_model(

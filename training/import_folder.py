@@ -39,7 +39,8 @@ def main(argv=None):
         if out and out.exists() and (not out.is_dir() or any(out.iterdir())):
             raise ValueError(f'`out` must be a new or empty folder. Received: out={args.out}')
         people = folder_lib.read_people(
-            args.folder, lambda rows: tqdm.tqdm(rows, desc='check', unit='row'))
+            args.folder, lambda rows: tqdm.tqdm(rows, desc='check', unit='row'),
+            args.annotations)
         print(f'No mistakes in {len(people)} rows')
         if out:
             write(people, out, args.images_per_shard)
@@ -57,6 +58,8 @@ def parse_args(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('folder', help='folder of photos and annotations')
+    parser.add_argument(
+        '--annotations', metavar='FILE', help='the annotations, if they are not in the folder')
     parser.add_argument('--out', metavar='DIR', help='folder to write, new or empty')
     parser.add_argument('--images-per-shard', type=int, default=256, help='default: 256')
     parser.add_argument('--check-only', action='store_true', help='list mistakes, write nothing')

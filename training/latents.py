@@ -3,6 +3,8 @@
 Example:
     python -m training.latents --records-dir records/train --out latents.keras
 
+The joints are those of the model that --config describes, without it those of `METRO_24`.
+
 The published recipe (Sarandi et al., WACV 2023): Adam in batches of 32 for 30 epochs, the learning
 rate 0.03 falling to a tenth at steps 150,000 and 300,000. Poses lacking a joint are left out. The
 file is for `keras.models.load_model(path, compile=False)`, once `metro_tf.models` is imported.
@@ -15,7 +17,8 @@ import numpy as np
 import tensorflow as tf
 
 from metro_tf import losses, models, skeleton
-from training import callbacks
+from training import callbacks, run
+from training.config import TrainConfig
 from training.datasets import records
 
 LEARNING_RATES = (3e-2, 3e-3, 3e-4)
@@ -54,16 +57,18 @@ def fit(autoencoder, poses, n_epochs=30, seed=1):
     return float(np.mean(losses.perspective_loss(poses, autoencoder(poses))))
 
 
-def read_poses(record_dirs):
+def read_poses(record_dirs, joint_names=skeleton.METRO_24.joint_names):
     """The poses of records with all joints valid and clearly in front of the camera.
 
     Args:
         record_dirs: Folders of records with 3D labels.
+        joint_names: See `records.parse`.
 
     Returns:
         Float array `[n, joints, 3]`, camera frame, mm.
     """
-    poses = np.concatenate([records.read_coords3d(folder) for folder in record_dirs])
+    poses = np.concatenate([
+        records.read_coords3d(folder, joint_names) for folder in record_dirs])
     is_usable = np.all(poses[..., 2] >= MIN_DEPTH_MM, axis=-1) & np.isfinite(poses).all((1, 2))
     return poses[is_usable]
 
@@ -74,6 +79,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         '--records-dir', required=True, action='append', help='records with 3D labels; repeatable')
+    parser.add_argument('--config', help='config file of a model; the latent points are for it')
     parser.add_argument(
         '--n-pairs', type=int, default=20, help='latent points on each side (default 20)')
     parser.add_argument(
@@ -84,9 +90,12 @@ def main():
     parser.add_argument('--out', required=True, help='.keras file to write')
     args = parser.parse_args()
     keras.utils.set_random_seed(args.seed)
-    poses = read_poses(args.records_dir)
+    joints = skeleton.METRO_24
+    if args.config:
+        joints = run.load_config(args.config, TrainConfig).model.skeleton
+    poses = read_poses(args.records_dir, joints.joint_names)
     autoencoder = models.AffineAutoencoder(
-        skeleton.METRO_24.joint_names, args.n_pairs, args.n_central, args.sparsity)
+        joints.joint_names, args.n_pairs, args.n_central, args.sparsity)
     error = fit(autoencoder, poses, args.n_epochs, args.seed)
     callbacks.save_model(autoencoder, args.out)
     print(f'Wrote {args.out}: error {1000 * error:.1f} mm over {len(poses)} poses')

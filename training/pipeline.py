@@ -1,8 +1,9 @@
 """From examples to batches: mix, shuffle, repeat, run the augmentation steps, batch, prefetch."""
 
+import math
+
 import tensorflow as tf
 
-from metro_tf import skeleton
 from training.augment import appearance, background, crop_view, cutouts, labels, occlusion
 from training.datasets import lspet, records
 
@@ -48,7 +49,7 @@ def augmentation_steps(config, bank, cutout_bank=()):
     return [
         *(low_labels if augment.max_label_height_2d is not None else []),
         crop_view.RandomCropView(
-            side, skeleton.METRO_24.mirror_mapping, augment.max_zoom_change,
+            side, config.model.skeleton.mirror_mapping, augment.max_zoom_change,
             augment.max_rotation_degrees, augment.max_shift, augment.mirror_probability,
             augment.partial_visibility_probability,
             full_rotation_probability=augment.full_rotation_probability,
@@ -78,7 +79,7 @@ def evaluation_steps(config, bank):
     """Centred crops, and backgrounds (chosen by the example's number) behind rendered people."""
     side = config.model.heatmap.crop_side_px
     return [
-        crop_view.RandomCropView(side, skeleton.METRO_24.mirror_mapping),
+        crop_view.RandomCropView(side, config.model.skeleton.mirror_mapping),
         crop_view.WarpToCrop(side),
         background.RandomBackground(tf.constant(bank), side)]
 
@@ -101,7 +102,8 @@ def training_dataset(config, synth_dir, lspet_dir, background_dirs, first_step=0
 
     A batch follows from the config and its number alone: a dataset that begins at step n gives
     exactly what one from the start gives from step n on. Where there are two sources of a kind,
-    each gives every other example of that kind.
+    `config.own_share` says how many examples come from the own records. All give the joints of
+    the model; those that a source lacks are missing joints.
 
     Args:
         config: `TrainConfig`.
@@ -117,11 +119,12 @@ def training_dataset(config, synth_dir, lspet_dir, background_dirs, first_step=0
         ValueError: If there is no source of a kind that the batches need.
     """
     batch_size = config.batch_size_3d + config.batch_size_2d
+    joint_names = config.model.skeleton.joint_names
     sources_3d, sources_2d = [
-        [records.make_source(folder) for folder in folders if folder]
+        [records.make_source(folder, joint_names) for folder in folders if folder]
         for folders in ((synth_dir, records_3d_dir), (records_2d_dir,))]
     if lspet_dir:
-        sources_2d.append(lspet.make_source(lspet_dir, 'train'))
+        sources_2d.insert(0, lspet.make_source(lspet_dir, 'train', joint_names))
     mixed = _mix(config, sources_3d, sources_2d, first_step)
     steps = augmentation_steps(
         config, background.load_bank(background_dirs), cutouts.load_cutouts(cutout_dirs))
@@ -141,20 +144,30 @@ def _mix(config, sources_3d, sources_2d, first_step):
                 f'{len(sources)} sources')
         if sources:
             choices += [len(streams)] * n_examples
-            streams.append(_in_turns(
-                sources, config.seed, len(streams), first_step * n_examples))
+            streams.append(_interleave(
+                sources, config.own_share, (config.seed, len(streams)), first_step * n_examples))
     choices = tf.data.Dataset.from_tensor_slices(tf.constant(choices, tf.int64)).repeat()
     return tf.data.Dataset.choose_from_datasets(streams, choices)
 
 
-def _in_turns(sources, run_seed, i_stream, first):
-    """Endless dataset of shuffled examples of all sources in turns, from number `first` on."""
-    n_sources = len(sources)
+def _interleave(sources, own_share, seed, first):
+    """Endless dataset of the shuffled examples of one or two sources, from number `first` on.
+
+    Of two, the second gives example n if `own_share * n` passes a whole number there.
+    """
+    run_seed, i_stream = seed
+    own_share = own_share if len(sources) == 2 else 0.0
+    n_own = math.floor(first * own_share)
     datasets = [
-        source.shuffled((run_seed, 2 * i + i_stream), (first - i + n_sources - 1) // n_sources)
-        for i, source in enumerate(sources)]
-    turns = tf.data.Dataset.range(first, tf.int64.max).map(lambda number: number % n_sources)
-    return tf.data.Dataset.choose_from_datasets(datasets, turns)
+        source.shuffled((run_seed, 2 * i + i_stream), n_before)
+        for i, (source, n_before) in enumerate(zip(sources, (first - n_own, n_own)))]
+
+    def choose(number):
+        number = tf.cast(number, tf.float64)
+        passes = tf.floor((number + 1) * own_share) > tf.floor(number * own_share)
+        return tf.cast(passes, tf.int64)
+    return tf.data.Dataset.choose_from_datasets(
+        datasets, tf.data.Dataset.range(first, tf.int64.max).map(choose))
 
 
 def evaluation_dataset(config, source, bank, batch_size=50):
@@ -162,7 +175,7 @@ def evaluation_dataset(config, source, bank, batch_size=50):
 
     Args:
         config: `TrainConfig`.
-        source: Unbatched `tf.data.Dataset` of example dicts.
+        source: Unbatched `tf.data.Dataset` of example dicts, with the joints of the model.
         bank: uint8 array of photos for people with alpha.
         batch_size: Size of the batches.
     """

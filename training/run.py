@@ -113,18 +113,16 @@ def start_from(model, path):
         path: `.keras` file of a model of the same architecture, or None to leave `model` as it is.
 
     Raises:
-        ValueError: If the file is missing, does not open or holds another architecture.
+        ValueError: If the file is missing, does not open or holds another class or architecture.
     """
     if path is None:
         return
-    if not pathlib.Path(path).is_file():
-        raise ValueError(f'`start_from` must be a .keras file. Received: {path} does not exist')
-    try:
-        weights = keras.models.load_model(str(path), compile=False).get_weights()
-    except Exception as error:  # the kind depends on the Keras version and on what is wrong
+    finished = load_first_model(path)
+    if type(finished) is not type(model):
         raise ValueError(
-            '`start_from` must be a .keras file that this Keras version opens (files of Keras 2 '
-            f'and 3 differ). Received: {path}, which failed with: {str(error)[:200]}') from error
+            f'`start_from` must hold a {type(model).__name__}, which the config describes. '
+            f'Received: {path} with a {type(finished).__name__}')
+    weights = finished.get_weights()
     shapes = [weight.shape for weight in weights]
     wanted = [weight.shape for weight in model.get_weights()]
     if shapes != wanted:
@@ -134,6 +132,45 @@ def start_from(model, path):
             f'Received: {path} with {len(shapes)} weights instead of {len(wanted)}, shapes '
             f'(file, config) that differ: {differing[:3]}')
     model.set_weights(weights)
+
+
+def load_first_model(path):
+    """Loads the finished model that a training starts from.
+
+    Args:
+        path: `.keras` file.
+
+    Raises:
+        ValueError: If the file is missing or does not open.
+    """
+    if not pathlib.Path(path).is_file():
+        raise ValueError(f'`start_from` must be a .keras file. Received: {path} does not exist')
+    try:
+        return keras.models.load_model(str(path), compile=False)
+    except Exception as error:  # the kind depends on the Keras version and on what is wrong
+        raise ValueError(
+            '`start_from` must be a .keras file that this Keras version opens (files of Keras 2 '
+            f'and 3 differ). Received: {path}, which failed with: {str(error)[:200]}') from error
+
+
+def _write_settings(config, path, n_done):
+    """Writes the settings of a run and tells which ones a resumed run changes."""
+    text = json.dumps(dataclasses.asdict(config), indent=2) + '\n'
+    if n_done and path.is_file():
+        before, now = [_flat(json.loads(content)) for content in (path.read_text(), text)]
+        for name in [name for name in now if before.get(name) != now[name]]:
+            print(f'Resumed with another setting after {n_done} epochs: {name} is '
+                  f'{now[name]}, it was {before.get(name)}')
+    writers.write_text(path, text)
+
+
+def _flat(settings, prefix=''):
+    """Dict of nested settings with names such as 'loss.relative'."""
+    flat = {}
+    for name, value in settings.items():
+        flat.update(_flat(value, f'{prefix}{name}.') if isinstance(value, dict)
+                    else {prefix + name: value})
+    return flat
 
 
 def split_batches(dataset, n_parts):
@@ -150,6 +187,7 @@ def split_batches(dataset, n_parts):
         return dataset
 
     def split(*batch):
+        """One batch to a dataset of micro-batches."""
         return tf.data.Dataset.from_tensor_slices(tf.nest.map_structure(
             lambda x: tf.stack([x[i::n_parts] for i in range(n_parts)]), batch))
     return dataset.flat_map(split)
@@ -173,10 +211,9 @@ def fit(trainer, model, saved_model, config, make_batches, run_dir, model_name, 
         extra_callbacks: Further callbacks.
     """
     run_dir.mkdir(parents=True, exist_ok=True)
-    writers.write_text(
-        run_dir / 'config.json', json.dumps(dataclasses.asdict(config), indent=2) + '\n')
     state = callbacks.TrainingState(trainer, run_dir / 'state')
     n_done = state.restore()
+    _write_settings(config, run_dir / 'config.json', n_done)
     n_parts = config.optimizer.accumulation_steps
     has_tqdm = config.progress_bar == 'tqdm'
     trainer.fit(
@@ -184,8 +221,7 @@ def fit(trainer, model, saved_model, config, make_batches, run_dir, model_name, 
         initial_epoch=n_done, epochs=config.n_steps // config.steps_per_epoch,
         steps_per_epoch=config.steps_per_epoch * n_parts, verbose=0 if has_tqdm else 2, callbacks=[
             callbacks.StopOnNonFinite(), callbacks.RestartRandomness(config.seed),
-            *extra_callbacks, state,
+            *extra_callbacks, callbacks.Curves(run_dir / 'curves.csv', n_done),
             callbacks.SaveModel(model, saved_model, run_dir / model_name),
-            keras.callbacks.CSVLogger(str(run_dir / 'curves.csv'), append=n_done > 0),
-            keras.callbacks.TensorBoard(str(run_dir / 'tensorboard'), write_graph=False),
+            keras.callbacks.TensorBoard(str(run_dir / 'tensorboard'), write_graph=False), state,
             *([addons.make_progress_bar()] if has_tqdm else [])])

@@ -18,7 +18,7 @@ import tqdm
 
 from metro_tf import losses, models
 from metro_tf.geometry import camera
-from training import callbacks, pipeline, run, trainers
+from training import callbacks, crop_models, pipeline, run, trainers
 from training.augment import background
 from training.config import TrainConfig
 from training.datasets import lspet, records
@@ -44,6 +44,7 @@ def errors(crop_model, dataset, factors=FACTORS):
     """
     @tf.function
     def batch_errors(inputs, labels):
+        """Error of one batch for each factor, `[factors]`."""
         outputs = crop_model.predict_heatmaps(inputs)
         mask3d, mask2d = trainers.label_masks(labels)
         result = []
@@ -82,8 +83,10 @@ def main():
         raise ValueError(
             '`crop_model` must be a Metrabs, whose two heads are sharpened together. '
             f'Received: {type(crop_model).__name__}')
-    people = records.read_dataset(args.synth_dir).take(args.n_examples)
-    photos = lspet.make_dataset(args.lspet_dir, 'train', args.n_examples)
+    joint_names = crop_model.joint_names
+    crop_models.check_joints(joint_names, config.model, 'crop_model', args.crop_model)
+    people = records.read_dataset(args.synth_dir, joint_names).take(args.n_examples)
+    photos = lspet.make_dataset(args.lspet_dir, 'train', args.n_examples, joint_names)
     dataset = pipeline.evaluation_dataset(
         config, people.concatenate(photos), background.load_bank(args.background_dir))
     found = errors(crop_model, dataset)

@@ -7,16 +7,19 @@ Example:
 The run can be killed at any moment: the same command goes on from the last finished epoch.
 
 Own data: --records-3d-dir and --records-2d-dir take what training.import_folder writes, in place
-of rendered people and LSPET or besides them; each of two sources then gives half of its kind.
+of rendered people and LSPET or besides them; `own_share` of the config then says how many.
 """
 
 import argparse
 import dataclasses
 import functools
+import json
 import pathlib
 
 import keras
+import tensorflow as tf
 
+from metro_tf import skeleton
 from training import backbone_changes, callbacks, crop_models, pipeline, randomness, run, trainers
 from training.config import TrainConfig
 
@@ -26,7 +29,7 @@ def build_trainer(config, start_from=None):
 
     Args:
         config: `TrainConfig`.
-        start_from: See `run.start_from`.
+        start_from: See `run.start_from`; a model of the same joints.
     """
     keras.mixed_precision.set_global_policy(config.mixed_precision)
     randomness.set_seed(config.seed)
@@ -34,6 +37,8 @@ def build_trainer(config, start_from=None):
         backbone_changes.adapt_backbone, ghost_batch_sizes=config.ghost_batch_sizes,
         max_kernel_norm=config.optimizer.max_kernel_norm))
     run.start_from(crop_model, start_from)
+    if start_from is not None:
+        crop_models.check_joints_of_file(start_from, config.model, 'start_from')
     pose_trainer = trainers.build(
         crop_model, config.loss, config.seed, crop_models.load_autoencoder(config.model))
     heads = [layer for layer in crop_model.layers if layer is not crop_model.backbone]
@@ -54,8 +59,13 @@ def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_
 
     Returns:
         The folder `out_dir/<name>`.
+
+    Raises:
+        ValueError: If the folder holds checkpoints of a model of other joints, or `start_from`
+            does not fit, or the data do not.
     """
     run_dir = pathlib.Path(out_dir) / config.name
+    check_resumable(config, run_dir)
     config = crop_models.with_bone_lengths(config, [synth_dir, records_3d_dir])
     saved_model = run.in_float32(crop_models.build_crop_model, config.model)
     pose_trainer = build_trainer(config, start_from)
@@ -70,6 +80,30 @@ def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_
         pose_trainer, pose_trainer.crop_model, saved_model, config, make_batches, run_dir,
         'crop_model.keras', extra_callbacks=frozen_batch_norm(config, run_dir))
     return run_dir
+
+
+def check_resumable(config, run_dir):
+    """Checks that checkpoints in the folder of a run are of a model of the config's joints.
+
+    Their number alone is not enough, and is all that restoring them checks.
+
+    Args:
+        config: `TrainConfig`.
+        run_dir: Folder of the run, which need not exist.
+
+    Raises:
+        ValueError: If the joints differ.
+    """
+    path = pathlib.Path(run_dir) / 'config.json'
+    if path.is_file() and tf.train.latest_checkpoint(str(path.with_name('state'))):
+        # Runs from before there were other skeletons do not name theirs.
+        found = json.loads(path.read_text()).get('model', {}).get('skeleton')
+        trained = tuple(found['joint_names']) if found else skeleton.METRO_24.joint_names
+        wanted = config.model.skeleton.joint_names
+        if trained != wanted:
+            raise ValueError(
+                f'`skeleton` must have the joints of the checkpoints in {path.parent}, {trained}; '
+                f'another training needs another name. Received: {wanted}')
 
 
 def frozen_batch_norm(config, run_dir):

@@ -8,6 +8,10 @@ import tensorflow as tf
 class InputScaling(keras.layers.Layer):
     """Scales and shifts the colour channels: `scale * image - means`.
 
+    The layer defaults to float32 under any dtype policy, and the layer after it rounds. Rounding
+    the image before the means are subtracted would lose precision around grey, where the
+    difference is small. The same loss in all pixels of an even area does not average out.
+
     Args:
         scale: Number that multiplies the image.
         means: Three numbers that are subtracted, in the order of the output's channels.
@@ -23,6 +27,7 @@ class InputScaling(keras.layers.Layer):
     """
 
     def __init__(self, scale=2.0, means=(1.0, 1.0, 1.0), is_bgr=False, **kwargs):
+        kwargs.setdefault('dtype', 'float32')
         super().__init__(**kwargs)
         if len(means) != 3:
             raise ValueError(f'`means` must be three numbers. Received: means={means}')

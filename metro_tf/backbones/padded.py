@@ -56,6 +56,7 @@ class PaddedConv2D(keras.layers.Conv2D):
         self.input_step = input_step
 
     def convolution_op(self, inputs, kernel):
+        """Pads and thins out the image, then convolves; a hook of both Keras versions."""
         # Not in `call`, where some Keras versions compare the output with the input's shape.
         inputs = pad_image(inputs, self.explicit_padding)
         if self.input_step > 1:

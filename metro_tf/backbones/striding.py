@@ -67,6 +67,7 @@ def restride(
             f'replaces. Received: {first_layer.name} of {type(first_layer)}')
 
     def rebuild(layer):
+        """The layer of the new network that replaces one of `network`."""
         if layer is first_layer:
             return input_scaling.InputScaling(**scaling, name='input_scaling')
         rebuilt = _rebuild_layer(layer, output_stride, centred_stride, bn_momentum)

@@ -58,6 +58,7 @@ def crop_people(
     coeffs = tf.zeros([1]) if distortion_coeffs is None else distortion_coeffs
 
     def per_person(values, sizes, name):
+        """One row per person of values that are given per image or once for all."""
         values = checks.last_axes(values, sizes, name, tf.float32)
         shape = tf.concat([[n_images], tf.shape(values)[-len(sizes):]], axis=0)
         return tf.gather(tf.broadcast_to(values, shape), image_index)

@@ -7,6 +7,7 @@ as in Liu et al., "Training-Time-Friendly Network for Real-Time Object Detection
 import keras
 import numpy as np
 
+from metro_tf.backbones import residual
 from metro_tf.detection import trunk
 
 STRIDE_PX = 8
@@ -17,13 +18,15 @@ _INITIAL_LOG_SIZE = 2.0
 
 
 def build_center_net(
-        n_channels=64, trunk_channels=trunk.CHANNELS, n_blocks=trunk.N_BLOCKS, bn_momentum=0.98):
+        n_channels=64, trunk_channels=trunk.CHANNELS, n_blocks=trunk.N_BLOCKS, n_head_blocks=0,
+        bn_momentum=0.98):
     """Builds the network.
 
     Args:
         n_channels: Channels of the top-down path and of the head.
         trunk_channels: Five integers, channels of the trunk at strides 2, 4, 8, 16 and 32.
         n_blocks: Five integers, residual blocks at these strides.
+        n_head_blocks: Residual blocks between trunk and outputs, at stride 8.
         bn_momentum: Momentum of the running batch statistics.
 
     Returns:
@@ -33,6 +36,9 @@ def build_center_net(
     """
     images = keras.Input((None, None, 3), name='images')
     features = trunk.build_trunk(n_channels, trunk_channels, n_blocks, bn_momentum)(images)
+    for i_block in range(n_head_blocks):
+        features = residual.residual_block(
+            features, n_channels, f'head_block{i_block}', {'momentum': bn_momentum})
     outputs = {
         'logits': _output(1, 'logits', _INITIAL_LOGIT)(features),
         'offset': _output(2, 'offset', 0.0)(features),

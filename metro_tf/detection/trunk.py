@@ -1,12 +1,13 @@
 """A small plain residual trunk for detection, quicker on CPUs than depthwise-separable ones.
 
-Dense 3x3 convolutions with ReLU (residual blocks of He et al., CVPR 2016) and a top-down path
-(Lin et al., CVPR 2017).
+Dense 3x3 convolutions with ReLU (He et al., CVPR 2016) and a top-down path (Lin et al., CVPR
+2017). Residual blocks start as the identity, so that a finished network can be given more.
 """
 
 import keras
 
 from metro_tf import checks
+from metro_tf.backbones import residual
 
 # Channels and residual blocks at strides 2, 4, 8, 16, 32.
 CHANNELS = (16, 24, 40, 80, 128)
@@ -45,7 +46,8 @@ def build_trunk(n_output_channels=64, channels=CHANNELS, n_blocks=N_BLOCKS, bn_m
     for i_level, (n_channels, n) in enumerate(zip(channels, n_blocks)):
         x = conv_norm_relu(x, n_channels, f'down_{i_level}', 4, 2, bn_momentum)
         for i_block in range(n):
-            x = _residual_block(x, n_channels, f'level_{i_level}_{i_block}', bn_momentum)
+            x = residual.residual_block(
+                x, n_channels, f'level_{i_level}_block{i_block}', {'momentum': bn_momentum})
         levels.append(x)
     x = _lateral(levels[-1], n_output_channels, len(levels) - 1, bn_momentum)
     for i_level in range(len(levels) - 2, _I_OUTPUT - 1, -1):
@@ -63,12 +65,6 @@ def conv_norm_relu(x, n_channels, name, kernel_size, stride, bn_momentum, has_re
         n_channels, kernel_size, stride, padding='same', use_bias=False, name=f'{name}_conv')(x)
     x = keras.layers.BatchNormalization(momentum=bn_momentum, name=f'{name}_norm')(x)
     return keras.layers.ReLU(name=f'{name}_relu')(x) if has_relu else x
-
-
-def _residual_block(x, n_channels, name, bn_momentum):
-    y = conv_norm_relu(x, n_channels, f'{name}_first', 3, 1, bn_momentum)
-    y = conv_norm_relu(y, n_channels, f'{name}_second', 3, 1, bn_momentum, has_relu=False)
-    return keras.layers.ReLU(name=f'{name}_relu')(keras.layers.Add(name=f'{name}_add')([x, y]))
 
 
 def _lateral(x, n_channels, i_level, bn_momentum):

@@ -44,6 +44,7 @@ def _without_trivial_waits(graph_def):
     known = {}
 
     def is_trivial(name):
+        """Whether waiting for a node is waiting for constants only."""
         if name not in known:
             node = by_name[name]
             known[name] = node.op == 'Const' or node.op in ('NoOp', 'Identity') and all(
@@ -80,6 +81,7 @@ def _constant_nodes(graph_def):
     known = {}
 
     def is_constant(name):
+        """Whether a node can be computed from constants."""
         if name not in known:
             node = by_name[name]
             known[name] = node.op in _FOLDABLE and all(

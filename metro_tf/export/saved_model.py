@@ -156,6 +156,7 @@ class _FrozenCropModel:
 class _FrozenDetector:
     def __init__(self, detector, fold):
         def predict(*arguments):
+            """The detector's boxes as values and row splits, since a graph returns tensors."""
             boxes = detector.predict_multi_image(*arguments)
             return [boxes.values, tf.cast(boxes.row_splits, tf.int64)]
 
@@ -163,6 +164,7 @@ class _FrozenDetector:
 
     def predict_multi_image(
             self, images, threshold, nms_iou_threshold, flip_aug=False, bothflip_aug=False):
+        """See `detection.Detector`."""
         arguments = (images, threshold, nms_iou_threshold, flip_aug, bothflip_aug)
         values, row_splits = self._predict(*(
             tf.convert_to_tensor(value, spec.dtype)
@@ -191,6 +193,7 @@ def _exported_module(estimator):
 def _predict_multi(network):
     @tf.function(autograph=False)
     def predict_multi(image, intrinsic_matrix):
+        """See `CropNetwork.predict_multi`; without its checks."""
         return network.predict(crop_network.to_unit_range(image), intrinsic_matrix)
 
     # The first one is tried first for arguments that are not tensors.
@@ -205,12 +208,14 @@ def _signatures(module):
 
     @tf.function(input_signature=[images_spec], autograph=False)
     def detect(images):
+        """`detect_poses_batched` with default arguments and dense results."""
         return _dense(module.detect_poses_batched(images))
 
     @tf.function(
         input_signature=[images_spec, boxes_spec, tf.TensorSpec([None], tf.int32, 'n_boxes')],
         autograph=False)
     def estimate(images, boxes, n_boxes):
+        """`estimate_poses_batched` with default arguments and dense boxes and results."""
         boxes = tf.RaggedTensor.from_tensor(boxes, lengths=tf.cast(n_boxes, tf.int64))
         return _dense(module.estimate_poses_batched(images, boxes))
 

@@ -138,6 +138,7 @@ def _keep_calls(library):
     functions = {function.signature.name: function for function in library.function}
 
     def is_accelerated(node):
+        """Whether a node is an accelerated operation or holds one."""
         branches = [value.func.name for value in node.attr.values() if value.func.name]
         return node.op in _ACCELERATED or node.op in _CONTROL_FLOW and any(
             is_accelerated(inner) for name in branches for inner in functions[name].node_def)

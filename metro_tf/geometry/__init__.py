@@ -28,8 +28,8 @@ core TensorFlow operations and keeps the float type of its first argument.
 """
 
 from metro_tf.geometry import (
-    alignment, boxes, camera, distortion, masked, reconstruction, root_depth, rotation)
+    alignment, boxes, camera, cuboid, distortion, masked, reconstruction, root_depth, rotation)
 
 __all__ = [
-    'alignment', 'boxes', 'camera', 'distortion', 'masked', 'reconstruction', 'root_depth',
-    'rotation']
+    'alignment', 'boxes', 'camera', 'cuboid', 'distortion', 'masked', 'reconstruction',
+    'root_depth', 'rotation']

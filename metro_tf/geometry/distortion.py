@@ -45,6 +45,7 @@ def distort_points(points, distortion_coeffs):
         ValueError: If a static shape does not fit or there are more than 12 coefficients.
     """
     def distort(points, lens):
+        """Distorts points by a lens: coefficients and valid radius."""
         radial, tangential, offset = _lens_terms(points, lens)
         return points * (radial + tangential) + offset
 
@@ -74,6 +75,7 @@ def undistort_points(points, distortion_coeffs, n_iterations=5):
     checks.positive(n_iterations, 'n_iterations')
 
     def undistort(points, lens):
+        """Solves for the undistorted points."""
         undistorted = points
         for _ in range(n_iterations):
             radial, tangential, offset = _lens_terms(undistorted, lens)
@@ -147,6 +149,7 @@ def _unless_all_zero(function, points, distortion_coeffs):
     shape = tf.broadcast_dynamic_shape(tf.shape(points), tf.shape(coeffs[..., 0]))
 
     def compute():
+        """The result where there is a lens."""
         lens = (coeffs, valid_radius(coeffs))
         return tf.broadcast_to(function(points, lens), shape)
 

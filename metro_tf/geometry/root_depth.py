@@ -151,6 +151,7 @@ class _BoneObjective:
 
 def _objective(rays, depths, edges, bone_lengths_mm, is_in_fov):
     def ends(tensor, axis):
+        """A tensor's values at both ends of all bones."""
         return tf.gather(tensor, edges[:, 0], axis=axis), tf.gather(tensor, edges[:, 1], axis=axis)
 
     rays0, rays1 = ends(rays, -2)

@@ -2,8 +2,9 @@
 
 Joint arrays are `[batch, joints, coords]`, masks boolean `[batch, joints]`. Labels of masked joints
 may be anything, NaN included. Losses on 3D coordinates take mm and return metres; those on image
-coordinates take px and return metres by way of `meters_per_px`. Where nothing is selected, a loss
-is 0 with zero gradient.
+coordinates take px and return metres by way of `meters_per_px`; those on heatmaps return nats, and
+those on marginal heatmaps work in the normalised cuboid. Where nothing is selected, a loss is 0
+with zero gradient.
 
 Every loss takes a `reduction`: 'joints' is the mean over all selected joints of the batch, as
 published, in which examples with more of them count more; 'examples' is the mean over examples of
@@ -20,12 +21,17 @@ from metro_tf.losses.image import (
 from metro_tf.losses.label_joints import group_means, lower_hips, matching_joints
 from metro_tf.losses.latent import (
     HYBRID_2D, HYBRID_3D, HybridWeights, consistency_loss, hybrid_loss, perspective_loss)
+from metro_tf.losses.marginal import (
+    gaussians, heatmap_divergence, jensen_shannon, marginal_loss, marginal_stage_loss,
+    plane_divergences, volume_divergence)
 from metro_tf.losses.pose import MM_PER_M, absolute_loss, centered, root_relative_loss
 from metro_tf.losses.selection import REDUCTIONS
 
 __all__ = [
     'HYBRID_2D', 'HYBRID_3D', 'MM_PER_M', 'REDUCTIONS', 'FieldOfView', 'HybridWeights',
-    'absolute_loss', 'aligned_image_loss', 'centered', 'consistency_loss', 'group_means',
-    'head_loss', 'heatmap_cross_entropy', 'hybrid_loss', 'image_loss', 'lower_hips',
-    'matching_joints', 'perspective_loss', 'pose25d_loss', 'projection_loss',
-    'root_relative_loss', 'volume_cross_entropy', 'weak_head_loss', 'weak_projection_loss']
+    'absolute_loss', 'aligned_image_loss', 'centered', 'consistency_loss', 'gaussians',
+    'group_means', 'head_loss', 'heatmap_cross_entropy', 'heatmap_divergence', 'hybrid_loss',
+    'image_loss', 'jensen_shannon', 'lower_hips', 'marginal_loss', 'marginal_stage_loss',
+    'matching_joints', 'perspective_loss', 'plane_divergences', 'pose25d_loss', 'projection_loss',
+    'root_relative_loss', 'volume_cross_entropy', 'volume_divergence', 'weak_head_loss',
+    'weak_projection_loss']

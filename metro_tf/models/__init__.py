@@ -4,12 +4,14 @@ import keras
 
 from metro_tf.models.affine_autoencoder import AffineAutoencoder
 from metro_tf.models.latent_metrabs import LatentMetrabs
+from metro_tf.models.margipose import AbsoluteMargiPose, MargiPose
 from metro_tf.models.metrabs import Metrabs
 from metro_tf.models.metro import Metro
 from metro_tf.models.pose25d import Pose25D
 
 __all__ = [
-    'AffineAutoencoder', 'LatentMetrabs', 'Metrabs', 'Metro', 'Pose25D', 'load_crop_model']
+    'AbsoluteMargiPose', 'AffineAutoencoder', 'LatentMetrabs', 'MargiPose', 'Metrabs', 'Metro',
+    'Pose25D', 'load_crop_model']
 
 
 def load_crop_model(path):
@@ -19,7 +21,8 @@ def load_crop_model(path):
         path: Path of the file.
 
     Returns:
-        `Metrabs`, `Metro`, `Pose25D` or `LatentMetrabs`, not compiled.
+        `Metrabs`, `Metro`, `Pose25D`, `LatentMetrabs`, `MargiPose` or `AbsoluteMargiPose`, not
+        compiled.
 
     Raises:
         ValueError: If there is no such file or it cannot be loaded.

@@ -73,4 +73,5 @@ class AffineAutoencoder(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        """Makes the model that `get_config` describes, with new weights."""
         return cls(**config)

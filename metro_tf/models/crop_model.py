@@ -29,7 +29,13 @@ class CropModel(keras.Model):
         test_stride_px: Stride of the features out of training, if it differs: the one that the
             backbone was built with (see `backbones.builder`).
         **kwargs: Arguments of `keras.Model`.
+
+    Attributes:
+        is_absolute: Whether the poses that a model predicts lie in the crop camera's frame, as
+            the estimator needs them.
     """
+
+    is_absolute = True
 
     def __init__(
             self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
@@ -94,10 +100,13 @@ class CropModel(keras.Model):
             'test_stride_px')
         _check_square(
             features, side // stride_px, f'`{name}` ({stride_px}) must be the stride of `backbone`')
-        logits = self.heads.logits(features)
+        logits = self._head_logits(features, training)
         if can_be_empty:
             return tf.nest.map_structure(lambda tensor: tensor[:n_examples], logits)
         return logits
+
+    def _head_logits(self, features, training):
+        return self.heads.logits(features)
 
     def get_config(self):
         return {
@@ -110,6 +119,7 @@ class CropModel(keras.Model):
 
     @classmethod
     def from_config(cls, config, custom_objects=None):
+        """Makes the model that `get_config` describes, with new weights."""
         backbone = keras.saving.deserialize_keras_object(
             config['backbone'], custom_objects=custom_objects)
         return cls(**{**config, 'backbone': backbone})

@@ -39,6 +39,8 @@ class Metro(crop_model.CropModel):
         corner of the metric box: only differences between joints are meaningful.
     """
 
+    is_absolute = False
+
     def __init__(
             self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
             box_size_mm=2200.0, *, centered=True, test_stride_px=None, **kwargs):

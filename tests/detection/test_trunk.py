@@ -10,7 +10,22 @@ SMALL = {'n_output_channels': 4, 'channels': (3, 3, 4, 4, 4), 'n_blocks': (0, 0,
 
 def small_trunk():
     keras.utils.set_random_seed(0)
-    return trunk.build_trunk(**SMALL)
+    model = trunk.build_trunk(**SMALL)
+    for name in ('level_2_block0_second_norm', 'level_4_block0_second_norm'):
+        # New blocks are the identity; these do something.
+        layer = model.get_layer(name)
+        layer.set_weights([np.ones_like(layer.get_weights()[0]), *layer.get_weights()[1:]])
+    return model
+
+
+def test_new_blocks_are_the_identity():
+    image = np.random.default_rng(1).random((1, 64, 64, 3)).astype(np.float32)
+    plain = trunk.build_trunk(**{**SMALL, 'n_blocks': (0, 0, 0, 0, 0)})
+    larger = trunk.build_trunk(**SMALL)
+    larger_layers = {layer.name: layer for layer in larger.layers}
+    for layer in plain.layers:
+        larger_layers[layer.name].set_weights(layer.get_weights())
+    np.testing.assert_allclose(larger(image), plain(image), atol=1e-6)
 
 
 def gradient_of_cell(model, row, column, side_px=256):

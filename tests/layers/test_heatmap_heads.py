@@ -94,15 +94,28 @@ def as_tuple(logits):
 
 @pytest.mark.parametrize('head_cls', HEADS)
 @pytest.mark.parametrize('policy', ['mixed_float16', 'mixed_bfloat16'])
-def test_float32_from_the_logits_on(head_cls, policy, dtype_policy):
+def test_everything_is_float32(head_cls, policy, dtype_policy):
+    features = tf.cast(30 * random_features(), policy[len('mixed_'):])
+    wide = head_cls(**SETTINGS)
+    expected = as_tuple(wide.logits(tf.cast(features, tf.float32)))
     dtype_policy(policy)
     head = head_cls(**SETTINGS)
-    features = 30 * random_features()
+    head.build(features.shape)
+    head.set_weights(wide.get_weights())
     logits = as_tuple(head.logits(features))
-    assert head.conv.compute_dtype == policy[len('mixed_'):]
+    for actual, wanted in zip(logits, expected, strict=True):
+        np.testing.assert_allclose(actual, wanted, rtol=1e-5, atol=1e-4)
     for tensor in (*logits, *tf.nest.flatten(head(features))):
         assert tensor.dtype == tf.float32
         assert np.all(np.isfinite(tensor))
+    for gradient in gradients(head, features):
+        assert np.all(np.isfinite(gradient))
+
+
+def gradients(head, features):
+    with tf.GradientTape() as tape:
+        total = tf.add_n([tf.reduce_sum(coords) for coords in tf.nest.flatten(head(features))])
+    return tape.gradient(total, head.trainable_weights)
 
 
 @pytest.mark.parametrize('head_cls', HEADS)

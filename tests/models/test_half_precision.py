@@ -1,7 +1,7 @@
 """Half precision against float32 with the same weights, where heatmaps are as sharp as trained.
 
-In `mixed_float16` the backbone and the heads' convolution compute in float16; from the logits on,
-soft-argmax and reconstruction are float32. Random weights would make flat heatmaps, whose mean is
+In `mixed_float16` the backbone computes in float16; the heads' convolution, soft-argmax and
+reconstruction are float32. Random weights would make flat heatmaps, whose mean is
 the middle whatever the rounding.
 """
 

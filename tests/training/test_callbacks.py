@@ -1,3 +1,5 @@
+import csv
+
 import keras
 import numpy as np
 import pytest
@@ -70,6 +72,14 @@ def test_statistics_freeze_at_the_given_epoch_and_weights_go_on(tmp_path):
     assert int(before.optimizer.iterations) == 2
 
 
+def test_checkpoints_hold_the_parts_of_a_multiple_optimiser(monkeypatch, tmp_path):
+    part = tf.Variable(3.0)
+    monkeypatch.setattr(callbacks.addons, 'optimizer_parts', lambda optimizer: [part])
+    callbacks.make_checkpoint(make_trainer()).write(str(tmp_path / 'before'))
+    stored = tf.train.load_checkpoint(str(tmp_path / 'before'))
+    assert stored.get_tensor('optimizer_0/.ATTRIBUTES/VARIABLE_VALUE') == 3.0
+
+
 @pytest.mark.parametrize('first_epoch', [0, 2])
 def test_statistics_stay_frozen_in_a_resumed_or_wholly_frozen_run(tmp_path, first_epoch):
     model, means = make_trainer(), Means()
@@ -83,6 +93,8 @@ def test_the_sum_is_not_named_where_a_term_is_to_blame():
     stop = callbacks.StopOnNonFinite()
     with pytest.raises(FloatingPointError, match='stopped: relative became inf at batch 3'):
         stop.on_train_batch_end(3, {'total': float('nan'), 'relative': float('inf'), 'a': 1.0})
+    with pytest.raises(FloatingPointError, match='total became nan while .* predictions are not,'):
+        stop.on_train_batch_end(3, {'total': float('nan'), 'relative': 1.0})
     with pytest.raises(FloatingPointError, match='stopped: loss became nan at batch 3'):
         stop.on_train_batch_end(3, {'loss': float('nan')})
     stop.on_train_batch_end(3, {'loss': 1.0})
@@ -142,3 +154,29 @@ def test_spoilt_weights_and_optimiser_states_are_never_saved(tmp_path, spoil, na
                 SpoilLastStep(spoil), callbacks.StopOnNonFinite(),
                 callbacks.TrainingState(model, folder)])
     assert not list(tmp_path.glob('state/*'))
+
+
+def read_rows(path):
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_rows_of_epochs_that_do_not_count_are_dropped(tmp_path):
+    path = tmp_path / 'curves.csv'
+    path.write_text('epoch,loss,val_loss\n0,3.0,NA\n1,2.0,NA\n2,1.0,NA\n')
+    curves = callbacks.Curves(path, n_done=2)
+    curves.on_train_begin()
+    curves.on_epoch_end(2, {'loss': 0.5, 'absolute': 7.0})
+    assert path.read_text() == (
+        'epoch,loss,val_loss,absolute\n0,3.0,NA,NA\n1,2.0,NA,NA\n2,0.5,NA,7.0\n')
+
+
+def test_a_run_from_the_start_begins_new_curves(tmp_path):
+    path = tmp_path / 'curves.csv'
+    path.write_text('epoch,loss\n0,3.0\n')
+    model = make_trainer()
+    fit(model, [callbacks.Curves(path, n_done=0)], n_epochs=2)
+    rows = read_rows(path)
+    assert [row['epoch'] for row in rows] == ['0', '1']
+    assert all(0 < float(row['loss']) != 3 for row in rows)
+    assert [file.name for file in tmp_path.iterdir()] == ['curves.csv']

@@ -41,6 +41,7 @@ def test_bad_optimizer_settings_are_refused(kwargs, message):
      "`loss_scale` must be None unless .* Received: loss_scale=128.0, .*='float32'"),
     ({'optimizer': OptimizerConfig(accumulation_steps=4)},
      '`accumulation_steps` must divide `batch_size_2d`. Received: .*=4, batch_size_2d=2'),
+    ({'own_share': 1.0}, '`own_share` must be between 0 and 1. Received: own_share=1.0'),
     ({'ghost_batch_sizes': (4, 3)}, '`ghost_batch_sizes` must .*micro-.batch, 6. Received: .*4, 3'),
     ({'ghost_batch_sizes': (6, 0)}, '`ghost_batch_sizes` must be positive'),
     ({'ghost_batch_sizes': (4, 2), 'optimizer': OptimizerConfig(accumulation_steps=2)},
@@ -66,7 +67,14 @@ def test_good_combinations_are_taken():
     assert dataclasses.replace(config, frozen_batch_norm_steps=20)
 
 
+def test_blocks_need_a_top_down_path():
+    with pytest.raises(ValueError, match='`top_down_blocks` must be 0 .*top_down_blocks=2'):
+        ModelConfig(top_down_channels=0, top_down_blocks=2)
+
+
 def test_a_detector_shares_the_checks():
+    with pytest.raises(ValueError, match='`max_kernel_norm` must be None for a detector.*=20.0'):
+        DetectorTrainConfig('tiny', optimizer=OptimizerConfig(max_kernel_norm=20.0))
     with pytest.raises(ValueError, match='`accumulation_steps` must divide `batch_size`. '):
         DetectorTrainConfig('tiny', batch_size=3, optimizer=OptimizerConfig(accumulation_steps=2))
     with pytest.raises(ValueError, match="`schedule` of a detector must not be 'dual'"):

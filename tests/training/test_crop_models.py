@@ -49,6 +49,45 @@ def test_a_bone_without_any_example_is_named(tmp_path):
         bone_lengths.mean_bone_lengths([tmp_path], skeleton.METRO_24)
 
 
+def test_bones_of_other_skeletons_are_found_by_name(record_dir):
+    joints = skeleton.from_paths('lkne rkne lank rank', 'lkne-lank rank-rkne')
+    index = skeleton.METRO_24.index
+    shins = [
+        skeleton.METRO_24.edges.index((index(f'{side}kne'), index(f'{side}ank'))) for side in 'lr']
+    expected = np.array(bone_lengths.mean_bone_lengths([record_dir], skeleton.METRO_24))[shins]
+    np.testing.assert_allclose(bone_lengths.mean_bone_lengths([record_dir], joints), expected)
+    assert bone_lengths.mean_bone_lengths([record_dir], skeleton.Skeleton(('nose',), ())) == ()
+    config = TrainConfig('tiny', model=ModelConfig(kind='pose25d', skeleton=joints))
+    completed = crop_models.with_bone_lengths(config, [record_dir])
+    np.testing.assert_allclose(completed.model.bone_lengths_mm, expected)
+    lacking = skeleton.from_paths('lkne rkne lfoo rfoo', 'lkne-lfoo rkne-rfoo')
+    with pytest.raises(ValueError, match='`record_dirs` must hold each bone.*lkne-lfoo'):
+        bone_lengths.mean_bone_lengths([record_dir], lacking)
+
+
+HANDS = skeleton.from_paths('lhan rhan lwri rwri', 'lwri-lhan rwri-rhan')
+
+
+def test_the_config_chooses_the_joints():
+    config = ModelConfig(skeleton=HANDS, **TINY)
+    model = crop_models.build_crop_model(config)
+    assert model.joint_names == HANDS.joint_names and model.joint_edges == HANDS.edges
+    assert model.predict_logits(np.zeros([1, 64, 64, 3], np.float32))[1].shape[-1] == 4
+    crop_models.check_joints(model.joint_names, config, 'crop_model', 'a.keras')
+    with pytest.raises(ValueError, match='`crop_model` must have the joints that the config '
+                                         "describes, .'pelv'.*Received: a.keras with .'lhan', "):
+        crop_models.check_joints(model.joint_names, ModelConfig(), 'crop_model', 'a.keras')
+
+
+def test_joints_of_an_autoencoder_must_be_those_of_the_config(tmp_path):
+    path = tmp_path / 'latents.keras'
+    models.AffineAutoencoder(HANDS.joint_names, 1, 0).save(path)
+    config = ModelConfig(latent_mode='direct', autoencoder=str(path), skeleton=HANDS)
+    assert crop_models.load_autoencoder(config).joint_names == HANDS.joint_names
+    with pytest.raises(ValueError, match="joints of the config, .'pelv'.*AffineAuto.*'lhan'"):
+        crop_models.load_autoencoder(dataclasses.replace(config, skeleton=skeleton.METRO_24))
+
+
 def test_a_config_gets_the_lengths_that_it_lacks(record_dir):
     config = TrainConfig('tiny', model=ModelConfig(kind='pose25d'))
     completed = crop_models.with_bone_lengths(config, [None, record_dir])
@@ -79,6 +118,10 @@ def test_the_kind_chooses_the_model():
     (lambda: ModelConfig(kind='metro', weak_perspective=True),
      '`weak_perspective` must be left alone where `kind` is not .metrabs.. .*kind=.metro.'),
     (lambda: ModelConfig(bone_lengths_mm=LENGTHS), '`bone_lengths_mm` must be left alone'),
+    (lambda: ModelConfig(skeleton=('nose',)), '`skeleton` must be a metro_tf.skeleton.Skeleton. '),
+    (lambda: ModelConfig(skeleton=skeleton.Skeleton(('nose', 'lkne'), ())),
+     "`skeleton` must have the joints of both sides.* Received: .'lkne'. without"),
+    (lambda: ModelConfig(skeleton=skeleton.Skeleton(('heel',), ())), "`name` must be .*'heel'"),
     (lambda: LossConfig(generation='R21'), '`generation` must be one of .* Received: .*R21'),
     (lambda: LossConfig(reduction='sum'), '`reduction` must be one of .* Received: .*sum'),
     (lambda: LossConfig(relative=-1.0), '`relative` must be a finite number from 0 on. .*-1.0'),

@@ -11,7 +11,7 @@ from metro_tf import skeleton
 from training import run, train_detector
 from training.datasets import records
 from training.datasets.example import Example
-from training.detection import evaluation, sampling, sources
+from training.detection import coco, composites, evaluation, sampling, sources
 from training.detection.config import CompositeConfig, DetectorTrainConfig
 
 N_PHOTOS = 12
@@ -47,6 +47,25 @@ def write_people(path, n_people=3):
             visibility=np.ones(len(joints), np.float32)) for i in range(n_people)])
 
 
+def write_scenes(folder, n_photos=10):
+    """White photos of 60 x 50 px, each with a black person of 20 x 30 px and a grey crowd."""
+    folder.mkdir()
+    images, annotations = [], []
+    for i_photo in range(n_photos):
+        image = np.full((50, 60, 3), 255, np.uint8)
+        image[10:40, 5:25] = 0
+        image[10:20, 40:55] = 128
+        cv2.imwrite(str(folder / f'{i_photo}.png'), image)
+        images.append({'id': i_photo + 100, 'file_name': f'{i_photo}.png'})
+        for box, is_crowd in (([5, 10, 20, 30], 0), ([40, 10, 15, 10], 1)):
+            annotations.append({
+                'image_id': i_photo + 100, 'category_id': 7, 'bbox': box, 'iscrowd': is_crowd})
+    annotations.append({'image_id': 100, 'category_id': 8, 'bbox': [1, 1, 2, 2], 'iscrowd': 0})
+    (folder / 'boxes.json').write_text(json.dumps({
+        'images': images, 'annotations': annotations,
+        'categories': [{'id': 7, 'name': 'person'}, {'id': 8, 'name': 'dog'}]}))
+
+
 @pytest.fixture(scope='module')
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp('data')
@@ -58,14 +77,20 @@ def folders(tmp_path_factory):
             str(root / 'backgrounds' / f'{i}.jpg'), rng.integers(0, 256, (40, 60, 3), np.uint8))
     (root / 'people').mkdir()
     write_people(str(root / 'people' / 'a.tfrecord'))
+    write_scenes(root / 'scenes')
     return root
+
+
+def scenes_of(folders, split='train'):
+    return coco.read_scenes(folders / 'scenes' / 'boxes.json', folders / 'scenes', split)
 
 
 def policy(folders, **changes):
     config = dataclasses.replace(SMALL, **changes)
     photos = sources.read_photos(folders / 'lspet', 'train', 1.15)
+    scenes = scenes_of(folders) if config.scene_probability else None
     return sampling.RandomComposite(
-        config, sources.read_backgrounds(folders / 'backgrounds', 'train'), photos)
+        config, sources.read_backgrounds(folders / 'backgrounds', 'train'), photos, scenes)
 
 
 def composites_of(folders, n, with_people=True, **changes):
@@ -120,8 +145,11 @@ def test_head_without_annotation_is_the_box_center(folders, monkeypatch):
 
 
 def test_people_repeat_in_batches(folders):
-    batches = list(sources.people_batches(folders / 'people', 2, 0).take(4))
+    batches = list(sources.people_batches(folders / 'people', 2, 0).take(4).as_numpy_iterator())
     assert [len(batch) for batch in batches] == [2] * 4
+    later = sources.people_batches(folders / 'people', 2, 0, first_batch=2)
+    for batch, again in zip(batches[2:], later.take(2).as_numpy_iterator()):
+        np.testing.assert_array_equal(batch, again)
     nobody = next(iter(sources.people_batches(None, 2, 0)))
     assert nobody.shape == [0] and nobody.dtype == tf.string
 
@@ -168,6 +196,57 @@ def test_portraits_are_cut_off_and_large(folders, monkeypatch):
     assert smallest[0.0] < 32 < 40 < smallest[1.0]
 
 
+def test_scenes_bring_everybody_and_the_crowds(folders, monkeypatch):
+    monkeypatch.setattr(sampling, '_finish', lambda canvas, seed: canvas)
+    config = {'negative_probability': 0.0, 'photo_probability': 0.0, 'scene_probability': 1.0}
+    n_found = 0
+    for canvas in composites_of(folders, 12, with_people=False, **config):
+        np.testing.assert_array_equal(canvas['negative_weight'], 1)
+        assert canvas['boxes'].shape == (4, 4) and canvas['n_boxes'] == 2
+        assert not canvas['is_person'][1:].any()
+        for left, top, width, height in canvas['boxes'][canvas['is_person']]:
+            rows, columns = (slice(int(low + 2), int(low + size - 1)) for low, size in (
+                (top, height), (left, width)))
+            assert canvas['image'][rows, columns].max(initial=0) < 0.1
+            n_found += 1
+    assert n_found > 4
+
+
+def test_scene_by_hand():
+    canvas = composites.new_canvas(tf.fill([64, 64, 3], 0.5), 4)
+    boxes = [[-0.5, -0.5, 10, 20], [20, 0, 5, 20], [0, 0, 0, 0]]
+    canvas = composites.add_scene(
+        canvas, tf.zeros([20, 60, 3]), tf.constant(boxes), tf.constant([True, False, False]),
+        tf.constant([False, True, False]), 2.0, tf.constant([4.0, -10.0]))
+    # The upper 5 of 20 rows are cut off; (-0.5, -0.5) goes to (3.5, -10.5).
+    np.testing.assert_allclose(
+        canvas['boxes'][:2], [[3.5, -0.5, 20, 30], [44.5, -0.5, 10, 31]])
+    np.testing.assert_allclose(canvas['boxes'][2:, 2:], [[0, 0], [0, 0]])
+    np.testing.assert_array_equal(canvas['is_person'], [True, False, False, False])
+    np.testing.assert_array_equal(canvas['is_ignored'], [False, True, False, False])
+    np.testing.assert_allclose(canvas['image'][:30, 4:], 0)
+    np.testing.assert_allclose(canvas['image'][31:], 0.5)
+
+
+def test_person_hardly_inside_the_canvas_is_ignored():
+    canvas = composites.new_canvas(tf.zeros([64, 64, 3]), 1)
+    canvas = composites.add_scene(
+        canvas, tf.zeros([20, 20, 3]), tf.constant([[2.0, 2.0, 10.0, 10.0]]), tf.constant([True]),
+        tf.constant([False]), 2.0, tf.constant([-22.0, 0.0]))
+    np.testing.assert_array_equal(canvas['is_person'], [False])
+    np.testing.assert_array_equal(canvas['is_ignored'], [True])
+
+
+def test_scenes_and_their_probability_belong_together(folders):
+    with pytest.raises(ValueError, match='`scenes` must be given if and only if'):
+        sampling.RandomComposite(SMALL, ['a.jpg'], None, scenes_of(folders))
+    with pytest.raises(ValueError, match='`scenes` must be given if and only if'):
+        sampling.RandomComposite(
+            dataclasses.replace(SMALL, scene_probability=0.1), ['a.jpg'], None)
+    with pytest.raises(ValueError, match='`coco_images` must be given together'):
+        train_detector.DataPaths('a', 'b', coco_annotations='c')
+
+
 def test_same_number_gives_the_same_composite(folders):
     one, two = composites_of(folders, 4), composites_of(folders, 4)
     np.testing.assert_array_equal(one[3]['image'], two[3]['image'])
@@ -190,6 +269,8 @@ def test_config_errors():
         CompositeConfig(person_size=(1.0, 0.5))
     with pytest.raises(ValueError, match='`photo_probability` must be in'):
         CompositeConfig(photo_probability=1.5)
+    with pytest.raises(ValueError, match='must add up to at most 1. Received: 1.1'):
+        CompositeConfig(photo_probability=0.5, scene_probability=0.5, negative_probability=0.1)
     with pytest.raises(ValueError, match='`steps_per_epoch` must divide `n_steps`'):
         DetectorTrainConfig(name='x', n_steps=100, steps_per_epoch=30)
 
@@ -204,16 +285,38 @@ def test_default_config_and_its_errors(tmp_path):
         run.load_config('training/detection/losses.py', DetectorTrainConfig)
 
 
+def test_start_from_a_smaller_detector(tmp_path):
+    config = DetectorTrainConfig(
+        name='tiny', composite=SMALL, n_channels=4, trunk_channels=(3, 3, 4, 4, 4),
+        n_blocks=(0, 0, 1, 0, 0))
+    small = train_detector.build_trainer(config).detector
+    small.save(str(tmp_path / 'small.keras'))
+    larger = dataclasses.replace(config, n_blocks=(0, 1, 1, 0, 2), n_head_blocks=1, seed=2)
+    started = train_detector.build_trainer(larger, tmp_path / 'small.keras').detector
+    assert started.count_params() > small.count_params()
+    images = np.random.default_rng(0).random((1, 64, 64, 3)).astype(np.float32)
+    for name, value in small(images).items():
+        np.testing.assert_allclose(started(images)[name], value, atol=1e-5)
+    with pytest.raises(ValueError, match='shapes .* instead of'):
+        train_detector.build_trainer(
+            dataclasses.replace(config, n_channels=5), tmp_path / 'small.keras')
+    with pytest.raises(ValueError, match='`start_from` must be a .keras file'):
+        train_detector.build_trainer(config, tmp_path / 'missing.keras')
+
+
 @pytest.mark.slow
 def test_train_resume_and_calibrate(folders, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, 'FIRST_VALIDATION_PHOTO', 7)
     config = DetectorTrainConfig(
-        name='tiny', composite=SMALL, n_channels=4, trunk_channels=(3, 3, 4, 4, 4),
+        name='tiny', composite=dataclasses.replace(SMALL, scene_probability=0.3), n_channels=4,
+        trunk_channels=(3, 3, 4, 4, 4),
         n_blocks=(0, 0, 0, 0, 0), input_side_px=64, n_steps=4, batch_size=2, warmup_steps=1,
         steps_per_epoch=2, max_false_boxes=0.1)
-    arguments = (folders / 'people', folders / 'lspet', folders / 'backgrounds', tmp_path)
-    train_detector.train(dataclasses.replace(config, n_steps=2), *arguments)
-    run_dir = train_detector.train(config, *arguments)
+    data = train_detector.DataPaths(
+        folders / 'lspet', folders / 'backgrounds', folders / 'people',
+        folders / 'scenes' / 'boxes.json', folders / 'scenes')
+    train_detector.train(dataclasses.replace(config, n_steps=2), data, tmp_path)
+    run_dir = train_detector.train(config, data, tmp_path)
     assert len((run_dir / 'curves.csv').read_text().splitlines()) == 3
     scores = json.loads((run_dir / 'scores.json').read_text())
     assert scores['false_per_photo'] <= 0.1

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from tests import fakes
-from training.detection import evaluation, sources, targets, trainer
+from training.detection import evaluation, targets, trainer
 from training.evaluate_detector import THRESHOLDS, summarize
 
 SCORES = evaluation.DetectionScores(
@@ -48,16 +48,18 @@ def test_evaluate(tmp_path):
     path = str(tmp_path / 'grey.png')
     tf.io.write_file(path, tf.io.encode_png(tf.fill([20, 20, 1], tf.constant(9, tf.uint8))))
     detector = fakes.FakeDetector([[[0.0, 0, 10, 10, 0.7], [30, 0, 10, 10, 0.2]]])
-    photos = sources.Photos(
-        np.array([path, path]), np.array([[0, 0, 10, 12], [70, 0, 10, 10]], np.float32),
-        np.zeros([2, 2], np.float32))
-    scores = evaluation.evaluate(detector, photos, [path, path, path])
+    people = [(path, np.array(box, np.float32)) for box in ([0, 0, 10, 12], [70, 0, 10, 10])]
+    scores = evaluation.evaluate(detector, people, [path, path, path])
     np.testing.assert_allclose(scores.found, [0.7, 0])
     np.testing.assert_allclose(sorted(scores.false), [0.2] * 3 + [0.7] * 3)
     assert scores.false_per_photo(0.1) == pytest.approx(2)
     result = summarize(scores, scores)
     assert result['recall'][THRESHOLDS.index(0.5)] == pytest.approx(0.5)
     assert result['n_people'] == 2 and result['n_empty_photos'] == 3
+    assert result['recall_in_scenes'] == result['recall']
+    nobody = evaluation.evaluate(detector, [], [path])
+    assert np.isnan(nobody.recall())
+    assert 'recall_in_scenes' not in summarize(scores, nobody)
 
 
 class GridNet(keras.Model):

@@ -40,14 +40,14 @@ def test_wide_box_has_a_wide_gaussian():
     assert result['heatmap'][3, 4] > result['heatmap'][4, 3]
 
 
-def test_large_people_have_several_centres_that_share_one_weight():
+def test_large_people_have_several_centres_of_less_weight_each():
     result = render([[-0.5, -0.5, 64, 64], [11.5, 11.5, 8, 8]], is_person=[True, False])
     # sigma is 0.96 cells: the Gaussian exceeds 0.7 up to 0.81 cells from the centre
     assert (result['heatmap'] == 1).sum() == 1
     larger = render([[-0.5, -0.5, 128, 64]], side_px=128)
     is_center = larger['heatmap'] == 1
     assert is_center.sum() == 3  # sigma is 1.92 cells along x
-    np.testing.assert_allclose(larger['heatmap_weight'][is_center], 1 / 3, rtol=1e-5)
+    np.testing.assert_allclose(larger['heatmap_weight'][is_center], 3 ** -0.5, rtol=1e-5)
     assert (larger['heatmap_weight'][~is_center] == 1).all()
 
 

@@ -96,6 +96,23 @@ def test_metrabs_gets_all_scores(batches):
         scores['absolute_mpjpe_mm'], np.concatenate(errors).mean(), rtol=1e-4)
 
 
+def test_a_model_without_torso_gets_the_other_scores(data_dir, bank):
+    joints = skeleton.from_paths('rhan lhan nose', 'nose-lhan nose-rhan')
+    config = dataclasses.replace(
+        CONFIG, model=dataclasses.replace(CONFIG.model, skeleton=joints))
+    source = records.read_dataset(data_dir / 'synth', joints.joint_names)
+    [(inputs, labels)] = batches = list(pipeline.evaluation_dataset(config, source, bank))
+    np.testing.assert_array_equal(labels['joint_validity_mask_3d'], [[False, False, True]] * 5)
+    model = models.Metrabs(
+        common.make_backbone(), joints.joint_names, joints.edges, common.SIDE, common.STRIDE)
+    scores = evaluate.evaluate(model, batches)
+    assert scores['n_examples_3d'] == 5 and not {'n_examples_2d', 'torso_pck_0.2'} & set(scores)
+    error = np.linalg.norm((model(inputs) - labels['coords3d_cam'])[:, 2], axis=-1).mean()
+    np.testing.assert_allclose(scores['absolute_mpjpe_mm'], error, rtol=1e-4)
+    row, = truncation.evaluate(model, source, bank, 1, shares=(0.0,))['absolute']
+    assert row['n_people'] == row['n_joints_inside'] == 5
+
+
 def test_metro_is_scored_up_to_a_translation_only(batches):
     model = make_model(models.Metro)
     scores = evaluate.evaluate(model, batches)
@@ -264,7 +281,7 @@ def test_whole_people_have_all_joints_in_the_photo(pixel, depth, is_valid, expec
 @pytest.mark.parametrize('share', [-0.1, 1.0])
 def test_a_share_must_leave_something(share):
     with pytest.raises(ValueError, match='`share` must be at least 0 and below 1. Received'):
-        truncation.TruncatedCropView(64, JOINTS.mirror_mapping, share)
+        truncation.TruncatedCropView(64, share)
 
 
 def test_summary_by_hand():
@@ -349,6 +366,15 @@ def test_program_scores_one_model(data_dir, tmp_path, monkeypatch, capsys):
     scores = json.loads((tmp_path / 's.json').read_text())
     assert scores == json.loads(capsys.readouterr().out)
     assert scores['synthetic_holdout']['n_examples_3d'] == 2
+
+
+def test_program_needs_models_of_the_joints_of_the_config(data_dir, tmp_path, monkeypatch):
+    path = tmp_path / 'hands.keras'
+    models.Metro(
+        common.make_backbone(), ('lhan', 'rhan'), (), common.SIDE, common.STRIDE).save(str(path))
+    with pytest.raises(ValueError, match="`crop_model` must have the joints that the config .*"
+                                         "Received: .*hands.keras with .'lhan', 'rhan'"):
+        run_program(monkeypatch, data_dir, path)
 
 
 @pytest.mark.parametrize('arguments, message', [

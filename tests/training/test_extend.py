@@ -8,7 +8,7 @@ import pytest
 from metro_tf import models
 from metro_tf.config import HeatmapConfig
 from tests.models import common
-from training import crop_models, extend
+from training import crop_models, extend, layer_weights
 from training.config import ModelConfig
 
 CONFIG = ModelConfig(
@@ -118,13 +118,13 @@ def test_other_differences_are_errors_that_name_the_layer():
     with pytest.raises(ValueError, match='`old_model` must have the features and depth cells'):
         extend.take_over(wider, old)
     with pytest.raises(ValueError, match=r'layer lateral_32 with the shapes \[\(1, 1, 192, 8\)\] '):
-        extend.take_over_backbone(wider.backbone, old.backbone)
+        layer_weights.take_over_layers(wider.backbone, old.backbone)
     image = keras.Input((64, 64, 3))
     smaller = keras.Model(image, keras.layers.Conv2D(3, 1, name='lateral_32')(image))
     with pytest.raises(ValueError, match='layer lateral_16 is missing in the finished model'):
-        extend.take_over_backbone(old.backbone, smaller)
+        layer_weights.take_over_layers(old.backbone, smaller)
     with pytest.raises(ValueError, match='layer lateral_16 is missing in the new model'):
-        extend.take_over_backbone(smaller, old.backbone)
+        layer_weights.take_over_layers(smaller, old.backbone)
     with pytest.raises(ValueError, match='must be a Metro as the new model. Received: Metrabs'):
         extend.take_over(common.make_model(models.Metro), old)
 
@@ -137,7 +137,7 @@ def test_a_part_of_a_block_is_no_block():
         return keras.Model(image, x)
 
     with pytest.raises(ValueError, match='layer a_block0_second_conv is missing in the finished'):
-        extend.take_over_backbone(
+        layer_weights.take_over_layers(
             make(['a_block0_first_conv', 'a_block0_second_conv']), make(['a_block0_first_conv']))
 
 
@@ -147,10 +147,10 @@ def test_layers_of_nested_models_count():
     outer_image = keras.Input((4, 4, 2))
     x = keras.layers.ReLU()(inner(outer_image))
     outer = keras.Model(outer_image, keras.layers.Conv2D(2, 1, name='out')(x))
-    assert list(extend.weighted_layers(outer)) == ['in', 'out']
+    assert list(layer_weights.weighted_layers(outer)) == ['in', 'out']
     clashing = keras.Model(outer_image, keras.layers.Conv2D(2, 1, name='in')(x))
     with pytest.raises(ValueError, match=r"distinct names. Received: several \['in'\]"):
-        extend.weighted_layers(clashing)
+        layer_weights.weighted_layers(clashing)
 
 
 def test_program(tmp_path, monkeypatch, capsys):

@@ -13,7 +13,6 @@ from metro_tf.geometry import camera
 from training import evaluate, export, import_folder, pipeline, train
 from training.augment import crop_view
 from training.config import AugmentConfig, TrainConfig
-from training.datasets import example as example_lib
 from training.datasets import folder as folder_lib
 from training.datasets import records, window
 
@@ -91,22 +90,6 @@ def imported(folder, out, kind):
     return list(records.read_dataset(out / kind).as_numpy_iterator())
 
 
-def test_joints_go_by_name():
-    coords = np.arange(32.0).reshape(16, 2)
-    moved = example_lib.to_model_joints(coords, 'mpii_16')
-    index, source = skeleton.METRO_24.index, skeleton.CONVENTIONS['mpii_16'].index
-    for name in ('relb', 'neck', 'lank'):
-        np.testing.assert_array_equal(moved[index(name)], coords[source(name)])
-    # The model has no thor, and mpii_16 has no spin: 15 joints are common.
-    assert np.isfinite(moved[:, 0]).sum() == 15 and np.isnan(moved[index('spin')]).all()
-    own = np.arange(48.0).reshape(24, 2)
-    np.testing.assert_array_equal(example_lib.to_model_joints(own, 'metro_24'), own)
-    with pytest.raises(ValueError, match='`skeleton_name` must be one of.*mpii'):
-        example_lib.to_model_joints(coords, 'mpii')
-    with pytest.raises(ValueError, match="`coords` must have the 17 joints of 'h36m_17'.*16"):
-        example_lib.to_model_joints(coords, 'h36m_17')
-
-
 def test_window_by_hand():
     """A box of 424 px is halved; the square window reaches twice as far, or to the border."""
     image = np.zeros([1600, 2000, 3], np.uint8)
@@ -123,7 +106,8 @@ def test_training_crops_stay_within_the_window(tmp_path):
     cv2.imwrite(str(tmp_path / 'white.png'), np.full([1600, 2000, 3], 255, np.uint8))
     person = folder_lib.Person(
         'white', tmp_path / 'white.png', np.array([900.0, 600.0, 100.0, 360.0]),
-        np.full([24, 2], np.nan), np.array([[9e3, 0, 1e3], [0, 9e3, 800], [0, 0, 1]]), None, None)
+        np.full([24, 2], np.nan), np.array([[9e3, 0, 1e3], [0, 9e3, 800], [0, 0, 1]]), None, None,
+        skeleton.METRO_24.joint_names)
     example = records.parse(records.serialize(folder_lib.to_example(person)))
     augment = AugmentConfig()
     policy = crop_view.RandomCropView(
@@ -199,7 +183,7 @@ def test_given_joints_complete_the_projected_ones(folder):
     coords2d[1][0] += 3.0  # within the tolerance: the projection counts
     write_annotations(folder, [make_row(coords3d_cam=coords3d, coords2d=coords2d)])
     person, = folder_lib.read_people(folder)
-    index = skeleton.METRO_24.index
+    index = skeleton.CONVENTIONS['h36m_17'].index
     np.testing.assert_allclose(person.coords2d[index('pelv')], coords2d[0])
     np.testing.assert_allclose(person.coords2d[index('rhip')], project(make_joints(0))[1])
     assert np.isnan(person.coords3d_cam[index('pelv')]).all()
@@ -240,8 +224,6 @@ def test_joints_outside_of_the_photo_are_not_visible(folder, tmp_path):
     (row_2d(coords2d=[[float('inf'), 2]] * 17), '`coords2d` must be finite.*pelv .inf, 2.0.'),
     (row_2d(coords2d=None), '`coords2d` or `coords3d_cam` must have a labelled joint'),
     (row_2d(coords2d=[None] * 17), '`coords2d` or `coords3d_cam` must have a labelled joint'),
-    (row_2d(skeleton='mpii_16', coords2d=[None] * 7 + [[500, 400]] + [None] * 8),
-     'a joint of the model must be labelled'),
     (row_2d(skeleton='h36m'), '`skeleton` must be one of.*metro_24.*h36m'),
     (row_2d(skeleton=['h36m']), '`skeleton` must be one of'),
     (make_row(intrinsics=None), '`intrinsics` must be given with `coords3d_cam`'),
@@ -287,7 +269,9 @@ def test_mistakes_of_the_file(folder, mistakes, tmp_path):
     assert len(lines) == 2
     assert_matches(lines[0], "annotations.json: keys must be among.*'author'")
     assert_matches(lines[1], 'annotations.json: `skeleton` must be one of.*coco')
-    assert_matches(mistakes([row_2d()], skeleton=None)[0], 'row 1: `skeleton` must be given in the')
+    assert_matches(
+        mistakes([row_2d()], skeleton=None)[0],
+        'row 1: `skeleton`, one of .*, or `joint_names` must be given in the row or .*: neither')
     assert_matches(mistakes([])[0], 'annotations.json: `people` must have a row for every person')
     path = folder / 'annotations.json'
     path.write_text('{"people": [\n{"image": "a.jpg",}\n]}')
@@ -301,6 +285,16 @@ def test_mistakes_of_the_file(folder, mistakes, tmp_path):
     path.unlink()
     (folder / 'annotations.parquet').unlink()
     assert_matches(mistakes(None)[0], '`folder` must hold .*with neither')
+
+
+def test_annotations_elsewhere(folder, tmp_path):
+    write_annotations(tmp_path, [make_row()])
+    path = tmp_path / 'annotations.json'
+    [person] = folder_lib.read_people(folder, annotations=path)
+    assert person.coords3d_cam is not None
+    assert import_folder.main([str(folder), '--annotations', str(path), '--check-only']) == 0
+    with pytest.raises(ValueError, match='`annotations` must be a .json or .*none.json'):
+        folder_lib.read_people(folder, annotations=tmp_path / 'none.json')
 
 
 def test_a_failure_while_writing_leaves_nothing(folder, tmp_path, monkeypatch, capsys):
@@ -329,6 +323,60 @@ def test_arguments(folder, tmp_path, capsys):
     assert stop.value.code == 0 and '"coords2d": [[' in capsys.readouterr().out
 
 
+NAMES = ['nose', 'lfoo', 'rfoo', 'lkne', 'pelv']
+
+
+def test_all_joints_are_kept_under_their_names(folder, tmp_path):
+    """Of its own list, of a convention (whose spi2 is our spin), and of the list at the top."""
+    rows = [
+        row_2d(0, n_joints=5), row_2d(1, n_joints=24, skeleton='smpl_24'),
+        row_2d(2, n_joints=2, joint_names=['lhan', 'nose'])]
+    write_annotations(folder, rows, skeleton=None, joint_names=NAMES)
+    people = folder_lib.read_people(folder)
+    assert [len(person.joint_names) for person in people] == [5, 24, 2]
+    assert people[0].joint_names == tuple(NAMES)
+    assert {'spin', 'lcla', 'rhan'} < set(people[1].joint_names)
+    assert import_folder.main([str(folder), '--out', str(tmp_path / 'records')]) == 0
+    wanted = ('rfoo', 'lhan', 'spin', 'nose')
+    examples = list(records.read_dataset(tmp_path / 'records/2d', wanted))
+    np.testing.assert_array_equal(
+        [example['joint_validity_mask_2d'] for example in examples],
+        [[True, False, False, True], [False, True, True, False], [False, True, False, True]])
+    smpl = records.read_dataset(tmp_path / 'records/2d', people[1].joint_names)
+    joints, scale = people[1].coords2d, examples[1]['frame'].numpy()[2:] / SIZE
+    expected = joints * scale - joints[0] * scale
+    stored = list(smpl)[1]['coords2d'].numpy()
+    np.testing.assert_allclose(stored - stored[0], expected, atol=0.01)
+
+
+@pytest.mark.parametrize('row, message', [
+    (row_2d(n_joints=4), '`coords2d` must be 2 numbers for each of the 5 joints of `joint_names`'),
+    (row_2d(joint_names=['nose', 'heel']), "`joint_names` must be among .*'nose'.*: .'heel'.$"),
+    (row_2d(joint_names=['nose', 3]), '`joint_names` must be among .*Received: .3.$'),
+    (row_2d(joint_names=['nose', 'lkne', 'nose']), "must be distinct. Received: .'nose'. more"),
+    (row_2d(joint_names=[]), '`joint_names` must be a list of names, not empty.*joint_names=..$'),
+    (row_2d(joint_names='nose lkne'), "`joint_names` must be a list .*joint_names='nose lkne'"),
+    (row_2d(joint_names=NAMES, skeleton='h36m_17'),
+     "`skeleton` and `joint_names` must not both be given. Received: skeleton='h36m_17', join"),
+    (make_row(n_joints=5, coords3d_cam=(make_joints(0, 5) + [100, 0, 0]).tolist()),
+     '`coords2d` must agree with the projection of `coords3d_cam` .*: (nose|.foo|lkne|pelv) is 3'),
+    (make_row(n_joints=5, coords3d_cam=[None, [1, 2, -3]] + [None] * 3),
+     'in front of the camera.*: lfoo .*-3.0')])
+def test_mistakes_with_own_joint_names_are_told(mistakes, row, message):
+    lines = mistakes([row_2d(9, n_joints=5), row], skeleton=None, joint_names=NAMES)
+    assert len(lines) == 1
+    assert lines[0].startswith('annotations.json, row 2: ')
+    assert_matches(lines[0], message)
+
+
+def test_wrong_joint_names_at_the_top_are_told_once(mistakes):
+    rows = [row_2d(0), row_2d(1), row_2d(2, skeleton='h36m_17')]
+    line, = mistakes(rows, skeleton=None, joint_names=['nose', 'heel'])
+    assert_matches(line, "annotations.json: `joint_names` must be among .*Received: .'heel'.")
+    line, = mistakes(rows, joint_names=['nose'])
+    assert_matches(line, 'annotations.json: `skeleton` and `joint_names` must not both be given')
+
+
 def test_parquet_says_what_to_install(folder, mistakes, monkeypatch):
     monkeypatch.setitem(sys.modules, 'pyarrow', None)
     (folder / 'annotations.parquet').write_bytes(b'PAR1')
@@ -341,14 +389,16 @@ def test_parquet_is_read_like_json(folder, mistakes):
     parquet = pytest.importorskip('pyarrow.parquet')
     rows = [make_row(0), row_2d(1, camera_up=None, image='sub/b.png')]
     rows[1]['coords2d'][2] = [float('nan')] * 2
+    rows.append(row_2d(2, n_joints=5, joint_names=NAMES))
     write_annotations(folder, rows)
     expected = folder_lib.read_people(folder)
     (folder / 'annotations.json').unlink()
     table = pyarrow.Table.from_pylist([
-        {key: None for key in rows[0]} | row | {'skeleton': 'h36m_17'} for row in rows])
+        {key: None for key in (*rows[0], 'joint_names')} | row
+        | {'skeleton': None if 'joint_names' in row else 'h36m_17'} for row in rows])
     parquet.write_table(table, folder / 'annotations.parquet')
     for person, other in zip(folder_lib.read_people(folder), expected, strict=True):
-        assert person.name == other.name
+        assert person.name == other.name and person.joint_names == other.joint_names
         np.testing.assert_array_equal(person.coords2d, other.coords2d)
         np.testing.assert_array_equal(person.intrinsics, other.intrinsics)
     (folder / 'annotations.parquet').write_bytes(b'PAR1')
@@ -385,6 +435,23 @@ def test_two_sources_take_turns(own_records, folder):
     for _, labels in dataset.take(2):
         has_3d = labels['joint_validity_mask_3d'].numpy().any(axis=1)
         np.testing.assert_array_equal(has_3d, [True, False, True, False])
+
+
+def test_own_share_and_a_late_start(own_records, folder):
+    config = TrainConfig(name='x', batch_size_3d=5, batch_size_2d=0, own_share=0.3)
+
+    def batches(first_step):
+        dataset = pipeline.training_dataset(
+            config, own_records / '3d', None, [folder], first_step,
+            records_3d_dir=own_records / '2d')
+        return [(inputs['image'].numpy(), labels['joint_validity_mask_3d'].numpy())
+                for inputs, labels in dataset.take(4 - first_step)]
+    whole = batches(0)
+    is_own = np.concatenate([~masks.any(axis=1) for _, masks in whole])
+    # Every third of ten, where 0.3 n passes 1, 2, 3.
+    np.testing.assert_array_equal(np.flatnonzero(is_own), [3, 6, 9, 13, 16, 19])
+    for (image, _), (again, _) in zip(whole[1:], batches(1), strict=True):
+        np.testing.assert_array_equal(image, again)
 
 
 CONFIG = """

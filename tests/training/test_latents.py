@@ -44,6 +44,31 @@ def test_poses_without_a_joint_or_too_near_are_left_out(tmp_path):
         [examples[i].coords3d_cam for i in (2, 3, 2, 3)])
 
 
+CONFIG_FILE = """
+from metro_tf import skeleton
+from training.config import ModelConfig, TrainConfig
+
+
+def config():
+    return TrainConfig(name='hips', model=ModelConfig(
+        latent_mode='direct', autoencoder='none.keras',
+        skeleton=skeleton.from_paths('lhip rhip', 'lhip-rhip')))
+"""
+
+
+def test_joints_can_be_those_of_a_config(tmp_path, monkeypatch, capsys):
+    records.write_shard(tmp_path / 'a.tfrecord', [make_example(i) for i in range(5)])
+    (tmp_path / 'hips.py').write_text(CONFIG_FILE)
+    monkeypatch.setattr(sys, 'argv', [
+        'latents', '--records-dir', str(tmp_path), '--n-pairs', '1', '--n-central', '0',
+        '--n-epochs', '1', '--config', str(tmp_path / 'hips.py'), '--out',
+        str(tmp_path / 'latents.keras')])
+    latents.main()
+    assert 'over 5 poses' in capsys.readouterr().out  # both have their hips
+    autoencoder = keras.models.load_model(tmp_path / 'latents.keras', compile=False)
+    assert autoencoder.joint_names == ('lhip', 'rhip')
+
+
 @pytest.mark.parametrize('poses', [
     np.zeros((0, 2, 3)), np.full((1, 2, 3), np.nan), np.zeros((1, 2, 3))])
 def test_refuses_poses_that_are_not_in_front_of_the_camera(poses):

@@ -57,6 +57,18 @@ def test_examples_have_named_joints_box_and_camera(lspet_dir):
     np.testing.assert_allclose(example['intrinsics'][0, 0], 25 / np.tan(np.radians(4)), rtol=1e-5)
 
 
+def test_joints_come_in_the_wanted_order(lspet_dir):
+    wanted = ('lhan', 'htop', 'lelb')
+    example, _ = lspet.make_dataset(lspet_dir, 'train', joint_names=wanted)
+    annotated = lspet.read_annotations(lspet_dir)[0]
+    np.testing.assert_array_equal(
+        example['coords2d'], [[0, 0], annotated[13], annotated[10]])
+    np.testing.assert_array_equal(example['joint_validity_mask_2d'], [False, True, True])
+    np.testing.assert_array_equal(example['visibility'], [0, 1, 1])
+    assert example['coords3d_cam'].shape == (3, 3)
+    assert example['joint_validity_mask_3d'].shape == (3,)
+
+
 def test_shuffled_images_come_without_end_and_from_any_place_on(lspet_dir):
     source = lspet.make_source(lspet_dir, 'train')
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from metro_tf import skeleton
 from training.datasets import example as example_lib
 from training.datasets import records
 
@@ -80,6 +81,93 @@ def test_missing_joints_become_masked_zeros():
     np.testing.assert_array_equal(
         np.flatnonzero(~parsed['joint_validity_mask_3d'].numpy()), [0, 7])
     assert np.all(np.isfinite(parsed['coords3d_cam']))
+
+
+# Two joints that the default skeleton has, in the other order, and two that it lacks.
+OWN_NAMES = ('lhan', 'nose', 'rhan', 'pelv')
+
+
+def make_own_example(name='own', **changes):
+    """An example with the joints of `OWN_NAMES`."""
+    rng = np.random.default_rng(1)
+    return make_example(name, **{
+        'joint_names': OWN_NAMES, 'coords2d': rng.uniform(0, 30, [4, 2]).astype(np.float32),
+        'coords3d_cam': rng.uniform(1000, 2000, [4, 3]).astype(np.float32),
+        'visibility': np.float32([1, 0, 1, 1]), **changes})
+
+
+def without_names(serialized):
+    """A record as it was written before there were other skeletons."""
+    record = tf.train.Example.FromString(serialized)
+    del record.features.feature['joint_names']
+    return record.SerializeToString(deterministic=True)
+
+
+@pytest.mark.parametrize('in_graph', [False, True])
+def test_joints_come_in_the_wanted_order(in_graph):
+    example, wanted = make_own_example(), ('pelv', 'lkne', 'lhan', 'nose')
+
+    def parse(serialized):
+        return records.parse(serialized, wanted)
+    parsed = (tf.function(parse) if in_graph else parse)(tf.constant(records.serialize(example)))
+    mask = [True, False, True, True]
+    for name, own in (('coords3d_cam', example.coords3d_cam), ('coords2d', example.coords2d)):
+        np.testing.assert_array_equal(
+            parsed[name], [own[3], np.zeros(own.shape[1]), own[0], own[1]])
+        assert parsed[name].shape == (4, own.shape[1])
+    np.testing.assert_array_equal(parsed['joint_validity_mask_3d'], mask)
+    np.testing.assert_array_equal(parsed['joint_validity_mask_2d'], mask)
+    np.testing.assert_array_equal(parsed['visibility'], [1, 0, 1, 0])
+
+
+def test_joints_without_3d_labels_can_be_moved_too():
+    example = make_own_example(coords3d_cam=None)
+    example.coords2d[1] = np.nan
+    parsed = records.parse(records.serialize(example), ('nose', 'rhan'))
+    assert not bool(parsed['has_3d']) and not parsed['joint_validity_mask_3d'].numpy().any()
+    np.testing.assert_array_equal(parsed['joint_validity_mask_2d'], [False, True])
+    np.testing.assert_array_equal(parsed['coords2d'], [[0, 0], example.coords2d[2]])
+
+
+@pytest.mark.parametrize('wanted', [skeleton.METRO_24.joint_names, ('rtoe', 'lfoo', 'pelv')])
+def test_records_without_names_have_the_default_joints(wanted):
+    serialized = records.serialize(make_example())
+    old, new = [records.parse(data, wanted) for data in (without_names(serialized), serialized)]
+    for name, value in new.items():
+        np.testing.assert_array_equal(old[name], value, err_msg=name)
+    assert len(without_names(serialized)) < len(serialized)
+
+
+def test_records_of_different_joints_are_read_together(tmp_path):
+    default, own = make_example('default'), make_own_example()
+    lacking = make_own_example('lacking', coords3d_cam=None)
+    with tf.io.TFRecordWriter(str(tmp_path / 'a.tfrecord')) as writer:
+        for data in (without_names(records.serialize(default)), *map(records.serialize, (
+                own, lacking))):
+            writer.write(data)
+    wanted = ('nose', 'lhan')
+    index = skeleton.METRO_24.index('nose')
+    expected = np.full([3, 2, 3], np.nan, np.float32)
+    expected[0, 0], expected[1] = default.coords3d_cam[index], own.coords3d_cam[[1, 0]]
+    np.testing.assert_array_equal(records.read_coords3d(tmp_path, wanted), expected)
+    for dataset in (
+            records.read_dataset(tmp_path, wanted),
+            records.make_source(tmp_path, wanted).in_order()):
+        np.testing.assert_array_equal(
+            [example['joint_validity_mask_2d'] for example in dataset],
+            [[True, False], [True, True], [True, True]])
+        np.testing.assert_array_equal(
+            [example['coords3d_cam'] for example in dataset], np.nan_to_num(expected))
+
+
+def test_joints_are_selected_by_name():
+    coords = np.float32([[[1, 2], [3, 4], [5, 6]]])
+    moved = example_lib.select_joints(coords, ('a', 'b', 'c'), ('c', 'd', 'a'))
+    np.testing.assert_array_equal(moved, [[[5, 6], [np.nan] * 2, [1, 2]]])
+    assert moved.dtype == np.float32
+    assert np.isnan(example_lib.select_joints(coords, 'abc', ['d'])).all()
+    with pytest.raises(ValueError, match="`coords` must have the 2 joints .*Received: 3 joints"):
+        example_lib.select_joints(coords, ('a', 'b'), ('a',))
 
 
 def test_dataset_keeps_the_order_of_shards(tmp_path):
@@ -184,6 +272,9 @@ def test_missing_records_are_named(tmp_path):
     ({'box': np.zeros([4])}, '`box` must be an array of type float32'),
     ({'coords2d': None}, '`coords2d` must be an array.*Received: NoneType'),
     ({'coords3d_cam': np.zeros([17, 3], np.float32)}, r'`coords3d_cam` .* shape \(24, 3\)'),
+    ({'joint_names': ('nose',)}, r'`coords2d` must be .* shape \(1, 2\)'),
+    ({'joint_names': ('nose', 'heel')}, "`joint_names` must be among .*Received: .'heel'."),
+    ({'joint_names': ('nose', 'nose')}, "`joint_names` must be distinct. Received: .'nose'."),
     ({'camera_up': np.full([3], np.nan, np.float32)}, '`camera_up` must be finite'),
     ({'visibility': np.full([24], 0.5, np.float32)}, '`visibility` must be 0 or 1')])
 def test_check_names_what_is_wrong(changes, message):

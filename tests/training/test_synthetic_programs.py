@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from metro_tf import skeleton
 from tests.training import test_records
 from training.datasets import records
 from training.synthetic import body, contact_sheet, generate, scene
@@ -175,14 +176,24 @@ def test_contact_sheet_errors(tmp_path, capsys):
     assert '`examples` must not be empty' in capsys.readouterr().err
 
 
+def test_bones_of_all_joints_are_those_of_the_default_skeleton_where_it_has_them():
+    assert set(contact_sheet.BODY.joint_names) == set(skeleton.VOCABULARY)
+
+    def bones(joints):
+        return {tuple(joints.joint_names[i] for i in edge) for edge in joints.edges}
+    default = skeleton.METRO_24
+    assert bones(contact_sheet.BODY.restricted_to(default.joint_names)) == bones(default)
+    assert len(contact_sheet.BODY.edges) == len(skeleton.VOCABULARY) - 1  # one tree
+
+
 def test_drawn_example_shows_person_and_skeleton():
-    side = 106
+    side, n_joints = 106, len(skeleton.VOCABULARY)
     example = {
         'image': np.full([50, 100, 3], 200, np.uint8), 'alpha': np.zeros([50, 100, 1], np.uint8),
         'frame': np.float32([-10, -10, 300, 300]), 'box': np.float32([19.5, 9.5, 60, 30]),
-        'coords2d': np.tile(np.float32([70, 25]), [24, 1]),
-        'joint_validity_mask_2d': np.arange(24) == contact_sheet.skeleton.METRO_24.index('lsho'),
-        'visibility': np.ones(24, np.float32)}
+        'coords2d': np.tile(np.float32([70, 25]), [n_joints, 1]),
+        'joint_validity_mask_2d': np.arange(n_joints) == contact_sheet.BODY.index('lsho'),
+        'visibility': np.ones(n_joints, np.float32)}
     example['alpha'][:, 50:] = 255
     plain = contact_sheet.draw_example(example, side, has_skeleton=False)
     np.testing.assert_array_equal(plain[25, [10, 90]], [[128] * 3, [200] * 3])

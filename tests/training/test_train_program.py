@@ -19,6 +19,7 @@ import tensorflow as tf
 from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import camera
+from tests.training import tiny_trainers
 from training import callbacks, crop_models, evaluate, pipeline, run, sharpen, train
 from training.augment import background
 from training.config import R23_AUGMENTATION, ModelConfig, TrainConfig
@@ -216,6 +217,53 @@ def test_state_of_another_architecture_is_refused(tmp_path):
             callbacks.TrainingState(make_trainer(n_channels, n_layers), tmp_path).restore()
 
 
+def write_state(run_dir, config):
+    """A checkpoint beside the settings of its run."""
+    run_dir.mkdir()
+    (run_dir / 'config.json').write_text(json.dumps(config))
+    checkpoint = tf.train.Checkpoint(epoch=tf.Variable(1))
+    tf.train.CheckpointManager(checkpoint, str(run_dir / 'state'), max_to_keep=1).save()
+
+
+SWAPPED = skeleton.Skeleton(
+    ('spin', 'pelv', *skeleton.METRO_24.joint_names[2:]), skeleton.METRO_24.edges)
+
+
+def with_joints(config, joints):
+    return dataclasses.replace(config, model=dataclasses.replace(config.model, skeleton=joints))
+
+
+def test_state_of_other_joints_is_refused(tmp_path):
+    """As many joints, but of other names or in another order."""
+    swapped, old = with_joints(CONFIG, SWAPPED), dataclasses.asdict(CONFIG)
+    del old['model']['skeleton']  # as before there were other skeletons
+    for name, stored in (('old', old), ('new', dataclasses.asdict(CONFIG))):
+        run_dir = tmp_path / name
+        train.check_resumable(swapped, run_dir)
+        write_state(run_dir, stored)
+        train.check_resumable(CONFIG, run_dir)
+        with pytest.raises(ValueError, match=f'`skeleton` must have the joints of the checkpoints '
+                                             f"in .*{name}, .'pelv', 'spin'.*another name. "
+                                             "Received: .'spin', 'pelv'"):
+            train.check_resumable(swapped, run_dir)
+    write_state(tmp_path / 'tiny', dataclasses.asdict(swapped))
+    with pytest.raises(ValueError, match='`skeleton` must have the joints of the checkpoints'):
+        train.train(CONFIG, None, None, [], tmp_path)
+    assert json.loads((tmp_path / 'tiny/config.json').read_text())['model']['skeleton'][
+        'joint_names'][0] == 'spin'
+    (tmp_path / 'tiny/state/checkpoint').unlink()
+    train.check_resumable(CONFIG, tmp_path / 'tiny')
+
+
+def test_a_finished_model_of_other_joints_is_no_start(tmp_path):
+    path = tmp_path / 'start.keras'
+    crop_models.build_crop_model(QUICK_CONFIG.model).save(str(path))
+    train.build_trainer(QUICK_CONFIG, path)
+    with pytest.raises(ValueError, match="`start_from` must have the joints that the config .*"
+                                         "'spin', 'pelv'.*Received: .*start.keras with .'pelv', "):
+        train.build_trainer(with_joints(QUICK_CONFIG, SWAPPED), path)
+
+
 def test_default_config_loads_and_bad_ones_say_why(tmp_path):
     config = run.load_config('training/configs/default_crop_model.py', TrainConfig)
     assert config.name == 'default_crop_model'
@@ -274,6 +322,9 @@ def test_start_from_refuses_other_models(tmp_path):
     with pytest.raises(ValueError, match=r'shapes \(file, config\) that differ: .*\(3, 4\)'):
         run.start_from(model, tmp_path / 'other.keras')
     run.start_from(model, None)
+    tiny_trainers.make_crop_model('pose25d').save(str(tmp_path / 'pose25d.keras'))
+    with pytest.raises(ValueError, match='must hold a Metro, .* pose25d.keras with a Pose25D'):
+        run.start_from(tiny_trainers.make_crop_model('metro'), tmp_path / 'pose25d.keras')
 
 
 @pytest.mark.slow

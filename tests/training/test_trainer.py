@@ -3,8 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
-from tests.training.tiny_trainers import make_batch, make_trainer
+from tests.training.tiny_trainers import make_batch, make_crop_model, make_trainer
 from training import callbacks, trainers
 
 HEATMAP = HeatmapConfig(crop_side_px=64, stride_px=8)
@@ -64,6 +65,19 @@ def test_a_batch_without_any_label_has_finite_gradients():
     gradients = tape.gradient(loss, model.trainable_variables)
     assert all(np.isfinite(g.numpy()).all() for g in gradients)
     assert float(loss) == 0
+
+
+def test_a_skeleton_without_torso_and_pelvis_can_be_trained():
+    joints = skeleton.from_paths('nose leye reye', 'nose-leye nose-reye')
+    crop_model = make_crop_model(joints=joints)
+    trainer = make_trainer(crop_model=crop_model)
+    dataset = tf.data.Dataset.from_tensors(make_batch(n_joints=3))
+    history = trainer.fit(dataset, verbose=0).history
+    assert 'pck_2d_only' not in history and 'mpjpe_mm' in history
+    assert np.isfinite(history['total']).all()
+    assert 'pck_2d_only' in fit(make_trainer(), 1)
+    with pytest.raises(ValueError, match="`generation` must be 'R23' where .* no `pelv`.*'nose'"):
+        make_trainer(crop_model=crop_model, generation='R20')
 
 
 def test_resuming_restores_weights_optimiser_and_epoch(tmp_path):

@@ -9,7 +9,7 @@ from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import camera
 from tests.training import tiny_trainers
-from training import optimizers, trainers
+from training import callbacks, optimizers, trainers
 from training.trainers import volume_targets
 
 METERS_PER_PX = 2.2 / 64
@@ -193,8 +193,9 @@ def awkward_batch():
 @pytest.mark.parametrize('kind, generation', [
     ('metrabs', 'R23'), ('metrabs', 'R20'), ('metro', 'R20'), ('pose25d', 'R20')])
 def test_no_labels_give_zero_loss_and_awkward_ones_finite_weights(kind, generation):
+    start_steps = {'absolute_start_step': 0, 'full_perspective_start_step': 2}
     trainer = tiny_trainers.make_trainer(
-        kind, generation=generation, absolute_start_step=0, full_perspective_start_step=2)
+        kind, generation=generation, **(start_steps if kind == 'metrabs' else {}))
     before = trainer.crop_model.get_weights()
     datasets = [
         tf.data.Dataset.from_tensors(batch()).repeat() for batch in (masked_batch, awkward_batch)]
@@ -207,6 +208,25 @@ def test_no_labels_give_zero_loss_and_awkward_ones_finite_weights(kind, generati
     after = trainer.crop_model.get_weights()
     assert all(np.isfinite(weight).all() for weight in after)
     assert any(np.any(old != new) for old, new in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize('kind', ['metrabs', 'metro', 'pose25d'])
+def test_predictions_that_are_not_finite_stop_a_batch_of_2d_labels(kind):
+    trainer = tiny_trainers.make_trainer(kind, heatmap2d=0.0, heatmap3d=0.0)
+    trainer.crop_model.set_weights(
+        [np.full_like(weight, np.nan) for weight in trainer.crop_model.get_weights()])
+    dataset = tf.data.Dataset.from_tensors(tiny_trainers.make_batch(n_3d=0, n_2d=2))
+    with pytest.raises(FloatingPointError, match='became nan'):
+        trainer.fit(dataset, verbose=0, callbacks=[callbacks.StopOnNonFinite()])
+
+
+@pytest.mark.parametrize('kind, settings', [
+    ('metro', {'full_perspective_start_step': 7}), ('pose25d', {'absolute_start_step': 7}),
+    ('metrabs', {'heatmap_sigma_cells': 5.0, 'heatmap2d': 0.0, 'heatmap3d': 0.0})])
+def test_settings_that_nothing_reads_are_refused(kind, settings):
+    name = next(iter(settings))
+    with pytest.raises(ValueError, match=f'`{name}` must be left alone .* {name}={settings[name]}'):
+        tiny_trainers.make_trainer(kind, **settings)
 
 
 def test_steps_are_those_of_the_optimiser_under_accumulation():

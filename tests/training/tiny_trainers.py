@@ -14,13 +14,13 @@ N_JOINTS = skeleton.METRO_24.n_joints
 BONE_LENGTHS_MM = (250.0,) * len(skeleton.METRO_24.edges)
 
 
-def make_batch(n_3d=2, n_2d=2, seed=0):
+def make_batch(n_3d=2, n_2d=2, seed=0, n_joints=N_JOINTS):
     """People at 3 m in noise; the last `n_2d` have 2D labels only."""
     rng = np.random.default_rng(seed)
     n = n_3d + n_2d
-    coords3d = (rng.normal(size=[n, N_JOINTS, 3]) * 300 + [0, 0, 3000]).astype(np.float32)
+    coords3d = (rng.normal(size=[n, n_joints, 3]) * 300 + [0, 0, 3000]).astype(np.float32)
     intrinsics = np.tile(np.float32([[90, 0, 32], [0, 90, 32], [0, 0, 1]]), [n, 1, 1])
-    mask3d = np.zeros([n, N_JOINTS], bool)
+    mask3d = np.zeros([n, n_joints], bool)
     mask3d[:n_3d] = True
     inputs = {
         'image': rng.random([n, SIDE_PX, SIDE_PX, 3]).astype(np.float32),
@@ -29,11 +29,12 @@ def make_batch(n_3d=2, n_2d=2, seed=0):
         'coords3d_cam': np.where(mask3d[..., np.newaxis], coords3d, 0),
         'coords2d': camera.project(coords3d, intrinsics).numpy(),
         'joint_validity_mask_3d': mask3d,
-        'joint_validity_mask_2d': np.ones([n, N_JOINTS], bool)}
+        'joint_validity_mask_2d': np.ones([n, n_joints], bool)}
     return inputs, labels
 
 
-def make_crop_model(kind='metrabs', *, regularizer=None, **kwargs):
+def make_crop_model(
+        kind='metrabs', *, regularizer=None, joints=skeleton.METRO_24, **kwargs):
     """Crop model of 64 px and stride 8 with one convolution."""
     keras.utils.set_random_seed(1)
     image = keras.Input([None, None, 3])
@@ -44,8 +45,8 @@ def make_crop_model(kind='metrabs', *, regularizer=None, **kwargs):
     if kind == 'pose25d':
         kwargs['bone_lengths_mm'] = BONE_LENGTHS_MM
     return model_class(
-        keras.Model(image, features), skeleton.METRO_24.joint_names, skeleton.METRO_24.edges,
-        crop_side_px=SIDE_PX, stride_px=8, **kwargs)
+        keras.Model(image, features), joints.joint_names, joints.edges, crop_side_px=SIDE_PX,
+        stride_px=8, **kwargs)
 
 
 def make_trainer(kind='metrabs', optimizer=None, crop_model=None, **loss_kwargs):

@@ -116,6 +116,7 @@ def erase(image, seed, max_area=1 / 3, min_aspect=0.3):
     seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 2))
 
     def draw(attempt, _):
+        """Draws a rectangle, as corners in fractions of the crop."""
         area, aspect, left, top = tf.unstack(tf.random.stateless_uniform(
             [4], tf.random.experimental.stateless_fold_in(seeds[0], attempt)))
         area, aspect = area * max_area, min_aspect + aspect * (1 / min_aspect - min_aspect)

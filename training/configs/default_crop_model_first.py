@@ -2,7 +2,7 @@
 
 Learns metric 3D poses from rendered people and 2D poses of real photos from LSPET, from random
 weights, in about an hour and a half on two cores with bfloat16 instructions.
-`default_crop_model.py` goes on from here.
+`default_crop_model_second.py` goes on from here.
 
 Command:
     python -m training.train training/configs/default_crop_model_first.py \\

@@ -1,7 +1,7 @@
 """First stage of the person detector in the default models: 1.1 million weights, 224 px.
 
 Learns from random weights, from composites of rendered people, photos of LSPET and photos without
-people. `default_detector.py` goes on from here.
+people. `default_detector_second.py` goes on from here.
 
 Command:
     python -m training.train_detector training/configs/default_detector_first.py \\

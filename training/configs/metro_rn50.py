@@ -13,9 +13,9 @@ weights, a file of `keras.applications.ResNet50V2` without top, such losses hard
 
 Differs: crops are augmented as in R23 with R20's probability of occlusion, and bilinear.
 
-Expected time: 16,875 steps of 64 images of 256 px, a few hours on one GPU and about four days on
-two CPU cores; an estimate from operation counts. On a CPU with bfloat16 instructions set
-`mixed_precision='mixed_bfloat16'` and no `loss_scale`.
+Expected time: 16,875 steps of 64 images of 256 px, a few hours on one GPU. On two CPU cores three
+days, or one and a half with bfloat16 instructions and `mixed_precision='mixed_bfloat16'` without
+`loss_scale`; an estimate from the speeds in docs/performance.md.
 
 Command:
     python -m training.train training/configs/metro_rn50.py --synth-dir records/train \\

@@ -11,7 +11,7 @@ def mean_bone_lengths(record_dirs, skeleton):
     Args:
         record_dirs: Sequence of folders of records (see `records.read_serialized`). Examples
             without 3D labels count nowhere.
-        skeleton: `metro_tf.skeleton.Skeleton` with the joints of the records.
+        skeleton: `metro_tf.skeleton.Skeleton` whose bones are measured. Records may lack joints.
 
     Returns:
         Tuple of floats, mm, in the order of `skeleton.edges`.
@@ -19,10 +19,10 @@ def mean_bone_lengths(record_dirs, skeleton):
     Raises:
         ValueError: If no example has both ends of a bone.
     """
-    first, second = np.array(skeleton.edges).T
+    first, second = np.array(skeleton.edges, int).reshape(-1, 2).T
     sums, counts = np.zeros(len(first)), np.zeros(len(first))
     for folder in record_dirs:
-        coords3d = records.read_coords3d(folder).astype(np.float64)
+        coords3d = records.read_coords3d(folder, skeleton.joint_names).astype(np.float64)
         lengths = np.linalg.norm(coords3d[:, first] - coords3d[:, second], axis=-1)
         sums += np.nansum(lengths, axis=0)
         counts += np.sum(np.isfinite(lengths), axis=0)

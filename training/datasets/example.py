@@ -5,11 +5,13 @@ from typing import Optional
 
 import numpy as np
 
-from metro_tf import checks, skeleton
+from metro_tf import skeleton
 
 N_JOINTS = skeleton.METRO_24.n_joints
-# What `to_model_joints` understands: the model's own joints, and the conventions.
-SKELETONS = {'metro_24': skeleton.METRO_24, **skeleton.CONVENTIONS}
+# Joints of skeletons that data sets name: those of the default model, and the conventions.
+SKELETONS = {
+    'metro_24': skeleton.METRO_24.joint_names,
+    **{name: skeleton.vocabulary_names(name) for name in skeleton.CONVENTIONS}}
 # Photos with labels in 2D come without calibration. They are learned through a camera with so
 # narrow a field of view that it is almost orthographic, as in MeTRAbs.
 PSEUDO_FOV_DEGREES = 8.0
@@ -17,7 +19,7 @@ PSEUDO_FOV_DEGREES = 8.0
 
 @dataclasses.dataclass(frozen=True)
 class Example:
-    """One person in an image window. Joints are in the order of `skeleton.METRO_24`.
+    """One person in an image window. Joints are in the order of `joint_names`.
 
     The stored image is a window cut from a full photo. Pixel centres are integers, in the window
     and in the photo: pixel (0, 0) of the photo lies at (`frame[0]`, `frame[1]`) of the window, and
@@ -29,12 +31,13 @@ class Example:
         box: float32 array `[4]`: left, top, width, height of the visible part of the person, px.
             Edges lie between pixels: one pixel at (3, 5) has the box (2.5, 4.5, 1, 1).
         frame: float32 array `[4]`: left, top, width, height of the full photo in window px.
-        coords2d: float32 array `[24, 2]`: joints in the window, px. NaN where missing.
-        visibility: float32 array `[24]`: 1 for visible, 0 for occluded or outside the photo.
+        coords2d: float32 array `[joints, 2]`: joints in the window, px. NaN where missing.
+        visibility: float32 array `[joints]`: 1 for visible, 0 for occluded or outside the photo.
         alpha: uint8 array `[height, width]`, how much of each pixel the person covers, or None.
         intrinsics: float32 array `[3, 3]` of the window's camera, px, or None.
         camera_up: float32 array `[3]`, the world's up direction in the camera frame, or None.
-        coords3d_cam: float32 array `[24, 3]`, camera frame, mm, NaN where missing; or None.
+        coords3d_cam: float32 array `[joints, 3]`, camera frame, mm, NaN where missing; or None.
+        joint_names: Tuple of the joints' names, see `check_joint_names`.
     """
     image: np.ndarray
     name: str
@@ -46,6 +49,7 @@ class Example:
     intrinsics: Optional[np.ndarray] = None
     camera_up: Optional[np.ndarray] = None
     coords3d_cam: Optional[np.ndarray] = None
+    joint_names: tuple = skeleton.METRO_24.joint_names
 
 
 def check(example):
@@ -54,6 +58,10 @@ def check(example):
     Raises:
         ValueError: If something does not fit; the message names the field and the example.
     """
+    try:
+        check_joint_names(example.joint_names)
+    except ValueError as error:
+        raise ValueError(f'{error} in example {example.name!r}') from None
     for name, dtype, shape in _fields(example):
         value = getattr(example, name)
         if not isinstance(value, np.ndarray) or value.dtype != dtype or value.shape != shape:
@@ -79,30 +87,55 @@ def check(example):
     return example
 
 
-def to_model_joints(coords, skeleton_name):
-    """Puts joints into the order of the model, NaN where the skeleton has no such joint.
+def check_joint_names(joint_names):
+    """Checks the names of the joints that an example holds and returns them as a tuple.
 
     Args:
-        coords: Float array `[..., joints, coords]`, in the order of the skeleton. Joints that the
-            model lacks are left out.
-        skeleton_name: A key of `SKELETONS`.
-
-    Returns:
-        Float array `[..., 24, coords]` of the same type, in the order of `skeleton.METRO_24`.
+        joint_names: Sequence of distinct names out of the vocabulary of `metro_tf.skeleton`.
 
     Raises:
-        ValueError: If the skeleton is unknown or has another number of joints.
+        ValueError: If it is something else, or empty.
     """
-    source = SKELETONS[checks.one_of(skeleton_name, SKELETONS, 'skeleton_name')]
-    if coords.shape[-2] != source.n_joints:
+    if not isinstance(joint_names, (list, tuple)) or not joint_names:
         raise ValueError(
-            f'`coords` must have the {source.n_joints} joints of {skeleton_name!r}. '
+            '`joint_names` must be a list of names, not empty. '
+            f'Received: joint_names={joint_names!r}')
+    unknown = [name for name in joint_names if name not in skeleton.VOCABULARY]
+    if unknown:
+        raise ValueError(
+            f'`joint_names` must be among {list(skeleton.VOCABULARY)}. Received: {unknown}')
+    doubles = sorted({name for name in joint_names if joint_names.count(name) > 1})
+    if doubles:
+        raise ValueError(f'`joint_names` must be distinct. Received: {doubles} more than once')
+    return tuple(joint_names)
+
+
+def select_joints(coords, joint_names, wanted_names):
+    """Puts joints into another order, by name.
+
+    Args:
+        coords: Float array `[..., joints, coords]`. Joints that are not wanted are left out.
+        joint_names: Sequence of the names of the joints in `coords`.
+        wanted_names: Sequence of the names of the joints of the result.
+
+    Returns:
+        Float array `[..., wanted joints, coords]` of the same type, NaN where a joint is not in
+        `coords`.
+
+    Raises:
+        ValueError: If `coords` has another number of joints than names.
+    """
+    if coords.shape[-2] != len(joint_names):
+        raise ValueError(
+            f'`coords` must have the {len(joint_names)} joints {tuple(joint_names)}. '
             f'Received: {coords.shape[-2]} joints')
-    if source is skeleton.METRO_24:
-        return coords.copy()
-    kept, indices = skeleton.convention_selection(skeleton.METRO_24.joint_names, skeleton_name)
-    result = np.full((*coords.shape[:-2], N_JOINTS, coords.shape[-1]), np.nan, coords.dtype)
-    result[..., indices, :] = coords[..., [source.index(name) for name in kept.joint_names], :]
+    pairs = [
+        (i, list(joint_names).index(name)) for i, name in enumerate(wanted_names)
+        if name in joint_names]
+    new, old = np.array(pairs, int).reshape(-1, 2).T
+    result = np.full(
+        (*coords.shape[:-2], len(wanted_names), coords.shape[-1]), np.nan, coords.dtype)
+    result[..., new, :] = coords[..., old, :]
     return result
 
 
@@ -113,11 +146,11 @@ def _fields(example):
             '`image` must be an array [height, width, 3]. '
             f'Received: {getattr(example.image, "shape", type(example.image).__name__)} '
             f'in example {example.name!r}')
-    size = example.image.shape[:2]
+    size, n_joints = example.image.shape[:2], len(example.joint_names)
     fields = [
         ('image', np.uint8, (*size, 3)), ('box', np.float32, (4,)), ('frame', np.float32, (4,)),
-        ('coords2d', np.float32, (N_JOINTS, 2)), ('visibility', np.float32, (N_JOINTS,))]
+        ('coords2d', np.float32, (n_joints, 2)), ('visibility', np.float32, (n_joints,))]
     optional = [
         ('alpha', np.uint8, size), ('intrinsics', np.float32, (3, 3)),
-        ('camera_up', np.float32, (3,)), ('coords3d_cam', np.float32, (N_JOINTS, 3))]
+        ('camera_up', np.float32, (3,)), ('coords3d_cam', np.float32, (n_joints, 3))]
     return fields + [field for field in optional if getattr(example, field[0]) is not None]

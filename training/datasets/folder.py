@@ -17,7 +17,7 @@ from typing import Optional
 
 import numpy as np
 
-from metro_tf import checks, skeleton
+from metro_tf import checks
 from metro_tf.geometry import camera
 from metro_tf.tools import images
 from training.datasets import example as example_lib
@@ -26,9 +26,10 @@ from training.datasets import window
 # 2D labels may differ from the projection of the 3D labels by this part of the box's longer side.
 TOLERANCE = 0.05
 _FILE_NAMES = ('annotations.json', 'annotations.parquet')
-_TOP_KEYS = ('skeleton', 'people')
+_JOINT_KEYS = ('skeleton', 'joint_names')
+_TOP_KEYS = (*_JOINT_KEYS, 'people')
 _N_COORDS = {'coords2d': 2, 'coords3d_cam': 3}
-_ROW_KEYS = ('image', 'box', 'skeleton', 'intrinsics', 'camera_up', *_N_COORDS)
+_ROW_KEYS = ('image', 'box', *_JOINT_KEYS, 'intrinsics', 'camera_up', *_N_COORDS)
 _MIN_DEPTH_MM = 1.0
 # Between any joints of a person; less means that the labels are in metres.
 _MIN_EXTENT_MM = 10.0
@@ -38,17 +39,18 @@ _LIMIT = 1e8
 
 @dataclasses.dataclass(frozen=True)
 class Person:
-    """A row that passed all checks. Joints are in the order of `skeleton.METRO_24`.
+    """A row that passed all checks. Joints are in the order of `joint_names`.
 
     Args:
         name: Image path and row number.
         path: Path of the photo.
         box: float64 array `[4]`: left, top, width, height, cut to the photo, px.
-        coords2d: float64 array `[24, 2]`, px in the photo, NaN where missing.
+        coords2d: float64 array `[joints, 2]`, px in the photo, NaN where missing.
         intrinsics: float64 array `[3, 3]`, px, assumed where the row has none.
         camera_up: float64 array `[3]`, unit vector, or None.
-        coords3d_cam: float64 array `[24, 3]`, camera frame, mm, NaN where missing; None if all
-            are missing.
+        coords3d_cam: float64 array `[joints, 3]`, camera frame, mm, NaN where missing; None if
+            all are missing.
+        joint_names: Tuple of names out of the vocabulary of `metro_tf.skeleton`.
     """
     name: str
     path: pathlib.Path
@@ -57,14 +59,16 @@ class Person:
     intrinsics: np.ndarray
     camera_up: Optional[np.ndarray]
     coords3d_cam: Optional[np.ndarray]
+    joint_names: tuple
 
 
-def read_people(folder, progress=iter):
+def read_people(folder, progress=iter, annotations=None):
     """Reads and checks all rows, decoding every photo.
 
     Args:
-        folder: Folder with the annotation file and the photos.
+        folder: Folder with the photos.
         progress: Function around the sequence of rows, which may show a bar.
+        annotations: The annotation file; None finds it in the folder.
 
     Returns:
         List of `Person`, in the order of the rows.
@@ -74,13 +78,14 @@ def read_people(folder, progress=iter):
             file and the row's number (from 1).
     """
     folder = pathlib.Path(folder)
-    path = _annotation_path(folder)
+    path = _annotation_path(folder) if annotations is None else _existing(annotations)
     top = _read_parquet(path) if path.suffix == '.parquet' else _read_json(path)
-    mistakes = [f'{path.name}: {mistake}' for mistake in _mistakes_at_the_top(top)]
+    top_names, top_mistakes = _read_top(top)
+    mistakes = [f'{path.name}: {mistake}' for mistake in top_mistakes]
     photo_size = functools.lru_cache(maxsize=None)(_photo_size)
     people, first_rows = [], {}
     for number, row in enumerate(progress(top['people']), 1):
-        person, row_mistakes = _read_row(row, number, folder, top.get('skeleton'), photo_size)
+        person, row_mistakes = _read_row(row, number, folder, top_names, photo_size)
         first = first_rows.setdefault(_identity(row) or number, number)
         if first != number:
             row_mistakes.append(f'repeats row {first}: the same image and box')
@@ -113,7 +118,7 @@ def to_example(person):
         image=image, name=person.name, box=box.astype(np.float32), frame=frame,
         coords2d=coords2d.astype(np.float32), visibility=is_inside.astype(np.float32),
         intrinsics=(photo_to_window @ person.intrinsics).astype(np.float32),
-        camera_up=camera_up, coords3d_cam=coords3d_cam)
+        camera_up=camera_up, coords3d_cam=coords3d_cam, joint_names=person.joint_names)
 
 
 def _annotation_path(folder):
@@ -124,6 +129,16 @@ def _annotation_path(folder):
         raise ValueError(
             f'`folder` must hold {" or ".join(_FILE_NAMES)}. Received: {folder} with {found}')
     return paths[0]
+
+
+def _existing(path):
+    """The path of an annotation file that is given."""
+    path = pathlib.Path(path)
+    if not path.is_file() or path.suffix not in ('.json', '.parquet'):
+        raise ValueError(
+            '`annotations` must be a .json or .parquet file. '
+            f'Received: annotations={path}')
+    return path
 
 
 def _read_json(path):
@@ -157,17 +172,20 @@ def _read_parquet(path):
         raise ValueError(f'{path.name}: not a readable Parquet file: {error}') from None
 
 
-def _mistakes_at_the_top(top):
-    """List of what is wrong outside of the rows."""
+def _read_top(top):
+    """Joint names for rows without their own, and the list of what is wrong outside of the rows.
+
+    The names are None where none are given, and () where they are wrong, which is told once.
+    """
     mistakes = _capture(_check_keys, top, _TOP_KEYS)[1]
-    if top.get('skeleton') is not None:
-        mistakes += _capture(_skeleton_name, top, None)[1]
+    names, name_mistakes = _capture(_given_names, top)
+    mistakes += name_mistakes
     if not top['people']:
         mistakes.append('`people` must have a row for every person. Received: no rows')
-    return mistakes
+    return () if name_mistakes else names, mistakes
 
 
-def _read_row(row, number, folder, top_skeleton, photo_size):
+def _read_row(row, number, folder, top_names, photo_size):
     """Returns the row's `Person`, None if it cannot be made, and the list of its mistakes."""
     if not isinstance(row, dict):
         return None, [f'a row must be an object. Received: {_short(row)}']
@@ -185,20 +203,20 @@ def _read_row(row, number, folder, top_skeleton, photo_size):
     intrinsics = attempt(_intrinsics, row)
     camera_up = attempt(_camera_up, row)
     attempt(_check_presence, row)
-    skeleton_name = attempt(_skeleton_name, row, top_skeleton)
-    coords2d, coords3d = [attempt(_joints, row, key, skeleton_name) for key in _N_COORDS]
-    if mistakes or skeleton_name is None:
+    joint_names = attempt(_joint_names, row, top_names)
+    coords2d, coords3d = [attempt(_joints, row, key, joint_names) for key in _N_COORDS]
+    if mistakes or not joint_names:
         return None, mistakes
     if intrinsics is None:
         intrinsics = camera.intrinsics_from_fov(
             example_lib.PSEUDO_FOV_DEGREES, size[::-1]).numpy().astype(np.float64)
     projected = camera.project(coords3d, intrinsics).numpy()
-    attempt(_check_agreement, coords2d, projected, box)
+    attempt(_check_agreement, coords2d, projected, box, joint_names)
     merged = np.where(np.isfinite(projected), projected, coords2d)
     attempt(_check_place, merged, box)
     person = Person(
         f'{row["image"]} row {number}', path, box, merged, intrinsics, camera_up,
-        coords3d if np.isfinite(coords3d).any() else None)
+        coords3d if np.isfinite(coords3d).any() else None, joint_names)
     return person, mistakes
 
 
@@ -304,30 +322,40 @@ def _camera_up(row):
     return vector / np.linalg.norm(vector)
 
 
-def _skeleton_name(row, top_skeleton):
-    """Name of the row's skeleton; None where the one at the top is wrong, which is told once."""
-    known = list(example_lib.SKELETONS)
-    if row.get('skeleton') is not None:
-        return checks.one_of(row['skeleton'], known, 'skeleton')
-    if top_skeleton is None:
+def _given_names(values):
+    """Names of the joints that a row, or the top, gives; None where it gives none."""
+    given = [key for key in _JOINT_KEYS if values.get(key) is not None]
+    if len(given) > 1:
         raise ValueError(
-            f'`skeleton` must be given in the row or at the top, one of {sorted(known)}. '
-            'Received: skeleton=None')
-    return top_skeleton if top_skeleton in known else None
+            '`skeleton` and `joint_names` must not both be given. Received: '
+            f'skeleton={_short(values["skeleton"])}, joint_names={_short(values["joint_names"])}')
+    if given == ['skeleton']:
+        known = example_lib.SKELETONS
+        return known[checks.one_of(values['skeleton'], list(known), 'skeleton')]
+    return example_lib.check_joint_names(values['joint_names']) if given else None
 
 
-def _joints(row, key, skeleton_name):
-    """Joints in the order of the model; all NaN where the row has none."""
-    n_coords = _N_COORDS[key]
-    if row.get(key) is None or skeleton_name is None:
-        return np.full([example_lib.N_JOINTS, n_coords], np.nan)
-    names = example_lib.SKELETONS[skeleton_name].joint_names
+def _joint_names(row, top_names):
+    """Names of the row's joints; () where those at the top are wrong."""
+    names = _given_names(row)
+    if names is None and top_names is None:
+        raise ValueError(
+            f'`skeleton`, one of {sorted(example_lib.SKELETONS)}, or `joint_names` must be given '
+            'in the row or at the top. Received: neither')
+    return top_names if names is None else names
+
+
+def _joints(row, key, joint_names):
+    """Labels of the row's joints; all NaN where the row has none."""
+    n_coords, names = _N_COORDS[key], joint_names or ()
+    if row.get(key) is None or not names:
+        return np.full([len(names), n_coords], np.nan)
     coords = _numbers(row[key], n_coords)
     if coords is None or coords.shape != (len(names), n_coords):
         received = _short(row[key]) if coords is None else f'an array of shape {coords.shape}'
         raise ValueError(
             f'`{key}` must be {n_coords} numbers for each of the {len(names)} joints of '
-            f'{skeleton_name!r}, null for a missing joint. Received: {received}')
+            f'{_source_of(names)}, null for a missing joint. Received: {received}')
     coords[np.isnan(coords).any(axis=1)] = np.nan
     is_given = ~np.isnan(coords[:, 0])
     _refuse(key, 'be finite', names, coords, is_given & ~(np.abs(coords) < _LIMIT).all(axis=1))
@@ -338,7 +366,13 @@ def _joints(row, key, skeleton_name):
         if extent < _MIN_EXTENT_MM:
             raise ValueError(
                 f'`{key}` must be in mm. Received: joints within {extent:.3g} mm of each other')
-    return example_lib.to_model_joints(coords, skeleton_name)
+    return coords
+
+
+def _source_of(joint_names):
+    """What joint names are from, for error messages."""
+    known = [repr(name) for name, names in example_lib.SKELETONS.items() if names == joint_names]
+    return known[0] if known else '`joint_names`'
 
 
 def _refuse(key, rule, names, coords, is_wrong):
@@ -348,7 +382,7 @@ def _refuse(key, rule, names, coords, is_wrong):
         raise ValueError(f'`{key}` must {rule}. Received: {wrong}')
 
 
-def _check_agreement(coords2d, projected, box):
+def _check_agreement(coords2d, projected, box, joint_names):
     """Checks 2D labels against the projection of the 3D labels."""
     distances = np.nan_to_num(np.linalg.norm(coords2d - projected, axis=1))
     worst, limit = int(np.argmax(distances)), TOLERANCE * max(box[2:])
@@ -356,15 +390,11 @@ def _check_agreement(coords2d, projected, box):
         raise ValueError(
             '`coords2d` must agree with the projection of `coords3d_cam` within '
             f'{limit:.1f} px ({TOLERANCE:.0%} of the box). Received: '
-            f'{skeleton.METRO_24.joint_names[worst]} is {distances[worst]:.1f} px off')
+            f'{joint_names[worst]} is {distances[worst]:.1f} px off')
 
 
 def _check_place(coords2d, box):
-    """Checks that a joint the model has is labelled, and one lies in or near the box."""
-    if not np.isfinite(coords2d).any():
-        raise ValueError(
-            f'a joint of the model must be labelled, one of {skeleton.METRO_24.joint_names}. '
-            'Received: none of them')
+    """Checks that a joint lies in or near the box."""
     distances = np.abs(coords2d - (box[:2] + box[2:] / 2))
     if not np.any(np.all(distances < box[2:], axis=1)):
         raise ValueError(

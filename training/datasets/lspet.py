@@ -86,7 +86,7 @@ def boxes_of(coords2d, enlargement=BOX_ENLARGEMENT):
     return np.concatenate([(low + high) / 2 - size / 2, size], axis=1).astype(np.float32)
 
 
-def make_source(lspet_dir, split):
+def make_source(lspet_dir, split, joint_names=skeleton.METRO_24.joint_names):
     """Examples with the same keys as parsed records, in the order of the images' numbers.
 
     Images with fewer than four annotated joints are left out.
@@ -94,6 +94,8 @@ def make_source(lspet_dir, split):
     Args:
         lspet_dir: Folder of the data set.
         split: 'train' or 'holdout'.
+        joint_names: Sequence of the names of the wanted joints. Those that LSPET lacks are
+            missing joints.
 
     Returns:
         `Source`.
@@ -106,7 +108,8 @@ def make_source(lspet_dir, split):
     enough = np.isfinite(annotated[..., 0]).sum(axis=1) >= 4
     numbers, annotated = numbers[enough], annotated[enough]
     boxes = boxes_of(annotated)
-    coords2d = example_lib.to_model_joints(annotated, 'lsp_14')
+    coords2d = example_lib.select_joints(
+        annotated, skeleton.vocabulary_names('lsp_14'), joint_names)
     folder = pathlib.Path(lspet_dir) / 'images'
     names = [f'im{number:05}' for number in numbers]
     paths = [str(folder / f'{name}.jpg') for name in names]
@@ -124,17 +127,17 @@ def make_source(lspet_dir, split):
     return source_lib.Source(len(paths), load)
 
 
-def make_dataset(lspet_dir, split, first=None):
+def make_dataset(lspet_dir, split, first=None, joint_names=skeleton.METRO_24.joint_names):
     """Examples of a split, once and in order.
 
     Args:
-        lspet_dir, split: See `make_source`.
+        lspet_dir, split, joint_names: See `make_source`.
         first: Number of images to take from the start of the split, None for all.
 
     Returns:
         `tf.data.Dataset` of dicts.
     """
-    return make_source(lspet_dir, split).in_order(first)
+    return make_source(lspet_dir, split, joint_names).in_order(first)
 
 
 def _read_photo(path):
@@ -144,7 +147,7 @@ def _read_photo(path):
 
 
 def _example(image, name, box, coords2d):
-    n_joints = skeleton.METRO_24.n_joints
+    n_joints = coords2d.shape[0]
     is_valid = tf.reduce_all(tf.math.is_finite(coords2d), axis=-1)
     shape = tf.cast(tf.shape(image), tf.float32)
     return {

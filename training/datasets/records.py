@@ -3,6 +3,10 @@
 The image is stored as JPEG, alpha as PNG, everything else as flat float lists in which NaN marks
 a missing joint. What an example lacks is an empty list or empty bytes. `parse` turns NaN into
 zeros with a validity mask, so that no NaN enters a graph.
+
+Every record names its joints; those without names are older and have the joints of
+`skeleton.METRO_24`. Readers put the joints into the order of the names that they are given, so that
+records of different joints train one model.
 """
 
 import mmap
@@ -14,6 +18,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
+from metro_tf import skeleton
 from training.datasets import example as example_lib
 from training.datasets import source as source_lib
 
@@ -24,6 +29,7 @@ _COORDS_BATCH_SIZE = 1024
 _RECORD_OVERHEAD = 8 + 4 + 4
 _FLOAT_FIELDS = (
     'box', 'frame', 'intrinsics', 'camera_up', 'coords3d_cam', 'coords2d', 'visibility')
+_DEFAULT_NAMES = skeleton.METRO_24.joint_names
 
 
 def write_shard(path, examples):
@@ -57,6 +63,7 @@ def serialize(example):
     values = {name: getattr(example, name) for name in _FLOAT_FIELDS}
     features = {name: _floats(() if value is None else value) for name, value in values.items()}
     features['name'] = _bytes(example.name.encode('utf-8'))
+    features['joint_names'] = _bytes(*(name.encode('utf-8') for name in example.joint_names))
     features['image'] = _bytes(_encode(
         '.jpg', example.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]))
     features['alpha'] = _bytes(b'' if example.alpha is None else _encode('.png', example.alpha, []))
@@ -65,29 +72,31 @@ def serialize(example):
     return record.SerializeToString(deterministic=True)
 
 
-def parse(serialized):
+def parse(serialized, joint_names=_DEFAULT_NAMES):
     """Parses one serialised example, inside or outside a graph.
 
     Args:
         serialized: String tensor `[]`.
+        joint_names: Sequence of the names of the wanted joints. Those that the record lacks are
+            missing joints, those that it has besides are left out.
 
     Returns:
         Dict of tensors: `image` uint8 `[h, w, 3]`; `alpha` uint8 `[h, w, 1]`, all 255 where
         `has_alpha` (bool) is False; `name` string; `box`, `frame` `[4]` px; `intrinsics`
         `[3, 3]`, the identity where missing; `camera_up` `[3]`, (0, -1, 0) where missing;
-        `has_3d` bool; `coords3d_cam` `[24, 3]` mm and `coords2d` `[24, 2]` px, zero where
-        `joint_validity_mask_3d` or `joint_validity_mask_2d` (bool `[24]`) are False;
-        `visibility` `[24]`.
+        `has_3d` bool; `coords3d_cam` `[joints, 3]` mm and `coords2d` `[joints, 2]` px, zero
+        where `joint_validity_mask_3d` or `joint_validity_mask_2d` (bool `[joints]`) are False;
+        `visibility` `[joints]`, 0 for a joint that the record lacks.
     """
     spec = {name: tf.io.VarLenFeature(tf.float32) for name in _FLOAT_FIELDS}
     spec.update({name: tf.io.FixedLenFeature([], tf.string) for name in ('name', 'image', 'alpha')})
+    spec['joint_names'] = tf.io.VarLenFeature(tf.string)
     stored = tf.io.parse_single_example(serialized, spec)
     values = {name: tf.sparse.to_dense(stored[name]) for name in _FLOAT_FIELDS}
-    n_joints = example_lib.N_JOINTS
-    missing_3d = tf.fill([n_joints * 3], float('nan'))
-    coords3d_cam, mask_3d = _zero_missing(
-        tf.reshape(_or_default(values['coords3d_cam'], missing_3d), [n_joints, 3]))
-    coords2d, mask_2d = _zero_missing(tf.reshape(values['coords2d'], [n_joints, 2]))
+    coords3d_cam, coords2d, visibility = _wanted_joints(
+        values, stored['joint_names'].values, joint_names)
+    coords3d_cam, mask_3d = _zero_missing(coords3d_cam)
+    coords2d, mask_2d = _zero_missing(coords2d)
     image = tf.io.decode_jpeg(stored['image'], channels=3, dct_method='INTEGER_ACCURATE')
     has_alpha = tf.strings.length(stored['alpha']) > 0
     alpha = tf.cond(
@@ -109,7 +118,7 @@ def parse(serialized):
         'joint_validity_mask_3d': mask_3d,
         'coords2d': coords2d,
         'joint_validity_mask_2d': mask_2d,
-        'visibility': tf.reshape(values['visibility'], [n_joints])}
+        'visibility': visibility}
 
 
 def read_serialized(pattern_or_dir):
@@ -128,18 +137,27 @@ def read_serialized(pattern_or_dir):
         shard_paths(pattern_or_dir), num_parallel_reads=None, buffer_size=1 << 20)
 
 
-def read_dataset(pattern_or_dir):
-    """Dataset of parsed examples (see `parse`), in file name order whatever the parallelism.
+def read_dataset(pattern_or_dir, joint_names=_DEFAULT_NAMES):
+    """Dataset of parsed examples, in file name order whatever the parallelism.
+
+    Args:
+        pattern_or_dir: See `read_serialized`.
+        joint_names: See `parse`.
 
     Raises:
         ValueError: If there is no such file.
     """
     return read_serialized(pattern_or_dir).map(
-        parse, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        lambda serialized: parse(serialized, joint_names), num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True)
 
 
-def read_coords3d(pattern_or_dir):
+def read_coords3d(pattern_or_dir, joint_names=_DEFAULT_NAMES):
     """The 3D labels of all examples, without decoding images.
+
+    Args:
+        pattern_or_dir: See `read_serialized`.
+        joint_names: See `parse`.
 
     Returns:
         Float32 array `[n, joints, 3]`, camera frame, mm, NaN where missing.
@@ -147,22 +165,61 @@ def read_coords3d(pattern_or_dir):
     Raises:
         ValueError: If there is no such file.
     """
-    spec = {'coords3d_cam': tf.io.RaggedFeature(tf.float32)}
-    n_joints = example_lib.N_JOINTS
-    flat = [np.zeros([0, 3 * n_joints], np.float32)]
+    spec = {
+        'coords3d_cam': tf.io.RaggedFeature(tf.float32),
+        'joint_names': tf.io.RaggedFeature(tf.string)}
+    result = [np.zeros([0, len(joint_names), 3], np.float32)]
     for batch in read_serialized(pattern_or_dir).batch(_COORDS_BATCH_SIZE):
-        stored = tf.io.parse_example(batch, spec)['coords3d_cam']
-        flat.append(stored.to_tensor(float('nan'), shape=[None, 3 * n_joints]).numpy())
-    return np.concatenate(flat).reshape(-1, n_joints, 3)
+        stored = tf.io.parse_example(batch, spec)
+        names = tf.strings.reduce_join(stored['joint_names'], axis=1, separator=' ').numpy()
+        result.append(_wanted_coords3d(stored['coords3d_cam'], names, joint_names))
+    return np.concatenate(result)
 
 
-def make_source(pattern_or_dir):
-    """The examples of record files (see `parse`), each of which can be read by its index.
+def _wanted_coords3d(flat_coords, stored_names, joint_names):
+    """The 3D labels of a batch in the wanted order, NaN where missing.
+
+    Args:
+        flat_coords: Ragged float tensor `[batch, (3 stored joints or none)]`.
+        stored_names: Array `[batch]` of byte strings, names with spaces between.
+        joint_names: Sequence of the names of the wanted joints.
+    """
+    result = np.full([len(stored_names), len(joint_names), 3], np.nan, np.float32)
+    for names in set(stored_names):
+        rows = np.flatnonzero(stored_names == names)
+        own_names = names.decode('utf-8').split() or _DEFAULT_NAMES
+        flat = tf.gather(flat_coords, rows).to_tensor(
+            float('nan'), shape=[None, 3 * len(own_names)]).numpy()
+        result[rows] = example_lib.select_joints(
+            flat.reshape(-1, len(own_names), 3), own_names, joint_names)
+    return result
+
+
+def make_source(pattern_or_dir, joint_names=_DEFAULT_NAMES):
+    """The examples of record files, each of which can be read by its index.
+
+    Args:
+        pattern_or_dir: See `read_serialized`. The files must be local.
+        joint_names: See `parse`.
+
+    Returns:
+        `Source`, in file name order.
+
+    Raises:
+        ValueError: See `make_serialized_source`.
+    """
+    source = make_serialized_source(pattern_or_dir)
+    return source_lib.Source(
+        source.n_examples, lambda index: parse(source.load(index), joint_names))
+
+
+def make_serialized_source(pattern_or_dir):
+    """The serialised examples of record files, each of which can be read by its index.
 
     The files must be local. Only the lengths of the records are read at first.
 
     Returns:
-        `Source`, in file name order.
+        `Source` of string scalars, in file name order.
 
     Raises:
         ValueError: If there is no such file, a file is damaged or cut off, or all are empty.
@@ -178,7 +235,7 @@ def make_source(pattern_or_dir):
     offsets, paths = tf.constant(np.concatenate(offsets)), tf.constant(paths)
 
     def load(index):
-        return parse(_read_record(paths[i_paths[index]], offsets[index]))
+        return _read_record(paths[i_paths[index]], offsets[index])
     return source_lib.Source(n_examples, load)
 
 
@@ -238,9 +295,33 @@ def _floats(values):
     return tf.train.Feature(float_list=tf.train.FloatList(value=np.ravel(values)))
 
 
-def _bytes(value):
-    """Feature of one byte string."""
-    return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+def _bytes(*values):
+    """Feature of byte strings."""
+    return tf.train.Feature(bytes_list=tf.train.BytesList(value=values))
+
+
+def _wanted_joints(values, stored_names, joint_names):
+    """The 3D and 2D labels, NaN where missing, and the visibility of the wanted joints.
+
+    Without conditions, which would slow down the reading.
+
+    Args:
+        values: Dict of the stored flat tensors.
+        stored_names: String tensor `[stored joints]`, or `[0]` in older records.
+        joint_names: Sequence of the names of the wanted joints.
+    """
+    n_stored = tf.size(values['visibility'])
+    missing_3d = tf.fill([n_stored * 3 - tf.size(values['coords3d_cam'])], float('nan'))
+    labels = tf.concat([
+        tf.reshape(tf.concat([values['coords3d_cam'], missing_3d], axis=0), [n_stored, 3]),
+        tf.reshape(values['coords2d'], [n_stored, 2]),
+        values['visibility'][:, tf.newaxis]], axis=1)
+    stored_names = tf.concat([stored_names, _DEFAULT_NAMES], axis=0)[:n_stored]
+    is_same = tf.constant(joint_names)[:, tf.newaxis] == stored_names
+    found = tf.gather(labels, tf.argmax(is_same, axis=1))
+    labels = tf.where(
+        tf.reduce_any(is_same, axis=1, keepdims=True), found, [float('nan')] * 5 + [0.0])
+    return labels[:, :3], labels[:, 3:5], labels[:, 5]
 
 
 def _or_default(values, default):

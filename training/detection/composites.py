@@ -132,6 +132,38 @@ def add_photo(canvas, image, box, scale, shift, unlabelled_weight):
     return _add_box(_ignore_covered(canvas, frame), intersect(box, frame))
 
 
+def add_scene(canvas, image, boxes, is_person, is_ignored, scale, shift):
+    """Pastes a whole photo in which everybody has a box onto a canvas without people.
+
+    Args:
+        canvas: The canvas.
+        image: Float tensor `[height, width, 3]` in [0, 1].
+        boxes: Float tensor `[n, 4]`, boxes in the photo, px; not more than the canvas takes.
+        is_person, is_ignored: Boolean tensors `[n]`, see `coco.Scenes`.
+        scale, shift: See `place`.
+
+    Returns:
+        A new canvas.
+    """
+    side_px = canvas['image'].shape[0]
+    opaque = tf.concat([image, tf.ones_like(image[..., :1])], axis=-1)
+    layer = place(opaque, scale, shift, side_px)
+    boxes = place_boxes(boxes, scale, shift)
+    visible = intersect(boxes, tf.constant([-0.5, -0.5, side_px, side_px], tf.float32))
+    is_enough = _is_enough(visible, boxes)
+    n_boxes = tf.shape(boxes)[0]
+    room = [[0, tf.shape(canvas['boxes'])[0] - n_boxes]]
+    return {
+        **canvas,
+        'image': canvas['image'] * (1 - layer[..., 3:]) + layer[..., :3],
+        'boxes': tf.ensure_shape(tf.pad(visible, [*room, [0, 0]]), canvas['boxes'].shape),
+        'is_person': tf.ensure_shape(
+            tf.pad(is_person & is_enough, room), canvas['is_person'].shape),
+        'is_ignored': tf.ensure_shape(
+            tf.pad(is_ignored | is_person & ~is_enough, room), canvas['is_ignored'].shape),
+        'n_boxes': n_boxes}
+
+
 def crop_to_window(canvas, window, outside_value):
     """Covers everything outside a window with one grey, like the bars of a letterboxed photo.
 

@@ -18,6 +18,7 @@ class CompositeConfig:
         max_photos: Most photos pasted onto one composite.
         portrait_probability: Probability that a photo which is pasted alone is enlarged about the
             person's head, so that only the upper body or less is left on the composite.
+        scene_probability: Probability of a photo in which everybody has a box (`coco.Scenes`).
         negative_probability: Probability of a composite without people.
         person_size: Smallest and largest size of a person (larger side of the box) as a fraction
             of `side_px`.
@@ -31,6 +32,7 @@ class CompositeConfig:
     photo_probability: float = 0.45
     max_photos: int = 4
     portrait_probability: float = 0.0
+    scene_probability: float = 0.0
     negative_probability: float = 0.15
     person_size: tuple = (0.1, 1.3)
     person_enlargement: float = 1.15
@@ -45,11 +47,16 @@ class CompositeConfig:
             raise ValueError(
                 '`person_size` must be positive and ascending. '
                 f'Received: person_size={self.person_size}')
-        for name in ('photo_probability', 'negative_probability', 'portrait_probability',
-                     'unlabelled_weight'):
+        for name in ('photo_probability', 'scene_probability', 'negative_probability',
+                     'portrait_probability', 'unlabelled_weight'):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(
                     f'`{name}` must be in [0, 1]. Received: {name}={getattr(self, name)}')
+        total = self.negative_probability + self.photo_probability + self.scene_probability
+        if total > 1:
+            raise ValueError(
+                '`negative_probability`, `photo_probability` and `scene_probability` must add up '
+                f'to at most 1. Received: {total}')
 
     @property
     def n_cells(self):
@@ -64,7 +71,8 @@ class DetectorTrainConfig:
     Args:
         name: Name of the experiment; results go into a folder of that name.
         composite: The training images.
-        n_channels, trunk_channels, n_blocks, bn_momentum: See `center_net.build_center_net`.
+        n_channels, trunk_channels, n_blocks, n_head_blocks, bn_momentum: See
+            `center_net.build_center_net`.
         input_side_px: Input of the finished detector, used in its evaluation.
         n_steps: Number of optimiser steps.
         batch_size: Composites per step.
@@ -82,6 +90,7 @@ class DetectorTrainConfig:
     n_channels: int = 64
     trunk_channels: tuple = trunk.CHANNELS
     n_blocks: tuple = trunk.N_BLOCKS
+    n_head_blocks: int = 0
     bn_momentum: float = 0.98
     input_side_px: int = 224
     n_steps: int = 4400
@@ -104,5 +113,9 @@ class DetectorTrainConfig:
         checks.positive(self.max_false_boxes, 'max_false_boxes')
         train_config.check_divisible(
             self.batch_size, 'batch_size', self.optimizer.accumulation_steps)
+        if self.optimizer.max_kernel_norm is not None:
+            raise ValueError(
+                '`max_kernel_norm` must be None for a detector. '
+                f'Received: max_kernel_norm={self.optimizer.max_kernel_norm}')
         if self.optimizer.schedule == 'dual':
             raise ValueError("`schedule` of a detector must not be 'dual', since it has no heads")

@@ -15,10 +15,10 @@ LOWEST_THRESHOLD = 0.02
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class DetectionScores:
-    """Results on photos with one annotated person each and on photos without people.
+    """Results on annotated people and on photos without people.
 
     Args:
-        found: Float array `[n_photos]`: best score among the boxes that match the person, 0 if
+        found: Float array `[n_people]`: best score among the boxes that match the person, 0 if
             none does.
         false: Float array `[n]`: scores of all boxes in the photos without people.
         n_empty_photos: Number of photos without people.
@@ -28,8 +28,8 @@ class DetectionScores:
     n_empty_photos: int
 
     def recall(self, threshold=protocol.DEFAULT_THRESHOLD):
-        """Fraction of the annotated people found with at least this score."""
-        return float(np.mean(self.found >= threshold))
+        """Fraction of the annotated people found with at least this score, NaN of nobody."""
+        return float(np.mean(self.found >= threshold)) if len(self.found) else math.nan
 
     def false_per_photo(self, threshold=protocol.DEFAULT_THRESHOLD):
         """Boxes per photo without people with at least this score."""
@@ -47,12 +47,12 @@ class DetectionScores:
         return max(LOWEST_THRESHOLD, float(np.nextafter(descending[n_allowed], np.float32(2))))
 
 
-def evaluate(detector, photos, empty_paths, min_iou=0.5, progress=iter):
+def evaluate(detector, people, empty_paths, min_iou=0.5, progress=iter):
     """Runs a detector on photos with and without people.
 
     Args:
         detector: Object of the detector protocol.
-        photos: `sources.Photos`.
+        people: List of pairs of an image file and the box `[4]` of a person in it, px.
         empty_paths: Paths of photos without people.
         min_iou: A box matches a person at this intersection over union.
         progress: Function from an iterable to an iterable, e.g. `tqdm.tqdm`.
@@ -62,7 +62,7 @@ def evaluate(detector, photos, empty_paths, min_iou=0.5, progress=iter):
     """
     found = [
         best_match(detect(detector, path), box, min_iou)
-        for path, box in progress(list(zip(photos.paths, photos.boxes)))]
+        for path, box in progress(people)]
     false = [detect(detector, path)[:, 4] for path in progress(list(empty_paths))]
     return DetectionScores(
         np.array(found, np.float32), np.concatenate([np.zeros(0, np.float32), *false]),

@@ -1,6 +1,7 @@
 """Random composites: what is pasted, how large and where."""
 
 import dataclasses
+import math
 
 import tensorflow as tf
 
@@ -15,6 +16,8 @@ _MAX_SCALE = 2.5
 _CUT_TOLERANCE_PX = 2.0
 _SECOND_BACKGROUND_PROBABILITY = 0.3
 _GREY_PROBABILITY = 0.1
+# Smallest and largest longer side of a photo in which everybody has a box, of the canvas' side.
+_SCENE_SIZE = (0.7, 2.0)
 _BARS_PROBABILITY = 0.2
 _LUMA = (0.299, 0.587, 0.114)
 
@@ -27,10 +30,21 @@ class RandomComposite:
         config: `CompositeConfig`.
         background_paths: Paths of photos without people.
         photos: `sources.Photos` with one annotated person each.
+        scenes: `coco.Scenes` in which everybody has a box, or None.
+
+    Raises:
+        ValueError: If the config asks for scenes and there are none, or the other way round.
     """
     config: object
     background_paths: object
     photos: object
+    scenes: object = None
+
+    def __post_init__(self):
+        if (self.scenes is None) != (self.config.scene_probability == 0):
+            raise ValueError(
+                '`scenes` must be given if and only if `scene_probability` is positive. Received: '
+                f'scenes={self.scenes}, scene_probability={self.config.scene_probability}')
 
     def __call__(self, people, seed):
         """Makes one canvas.
@@ -45,17 +59,22 @@ class RandomComposite:
         seeds = tf.unstack(tf.random.experimental.stateless_split(seed, 5))
         config = self.config
         background = self._random_background(seeds[0])
-        canvas = composites.new_canvas(background, config.max_people + config.max_photos)
+        canvas = composites.new_canvas(background, config.max_people + self._most_photo_boxes())
         kind, count = tf.unstack(tf.random.stateless_uniform([2], seeds[1]))
         is_negative = kind < config.negative_probability
         has_photos = ~is_negative & (
             kind < config.negative_probability + config.photo_probability)
+        is_scene = kind >= 1 - config.scene_probability
         # Half of the composites with photos have a single one, which then covers most of them.
         n_photos = _random_count(tf.maximum(2 * count - 1, 0.0), config.max_photos)
         n_people = tf.where(
-            has_photos, tf.minimum(_random_count(count, 3) - 1, config.max_people),
+            has_photos | is_scene, tf.minimum(_random_count(count, 3) - 1, config.max_people),
             _random_count(count, config.max_people))
         n_people = tf.minimum(tf.where(is_negative, 0, n_people), tf.shape(people)[0])
+        if self.scenes is not None:
+            plain = canvas
+            canvas = tf.cond(
+                is_scene, lambda: self._paste_scene(plain, seeds[2]), lambda: dict(plain))
         canvas = self._paste_photos(canvas, tf.where(has_photos, n_photos, 0), seeds[2])
         canvas = self._paste_people(canvas, people, n_people, seeds[3])
         return _finish(canvas, seeds[4])
@@ -85,6 +104,25 @@ class RandomComposite:
         shift = (self.config.side_px - scale * size) * tf.stack([x, y])
         opaque = tf.concat([image, tf.ones_like(image[..., :1])], axis=-1)
         return composites.place(opaque, scale, shift, self.config.side_px)
+
+    def _most_photo_boxes(self):
+        n_scene = 0 if self.scenes is None else self.scenes.boxes.shape[1]
+        return max(self.config.max_photos, n_scene)
+
+    def _paste_scene(self, canvas, seed):
+        """A photo in which everybody has a box, from wholly visible to enlarged in parts."""
+        choice, zoom, *place = tf.unstack(tf.random.stateless_uniform([4], seed))
+        image = _read_image(_pick(choice, tf.constant(self.scenes.paths)))
+        size = tf.cast(tf.shape(image)[1::-1], tf.float32)
+        low, high = _SCENE_SIZE
+        fraction = tf.exp(tf.math.log(low) + zoom * math.log(high / low))
+        scale = fraction * self.config.side_px / tf.reduce_max(size)
+        room = self.config.side_px - scale * size
+        boxes, is_person, is_ignored = [
+            _pick(choice, tf.constant(values)) for values in (
+                self.scenes.boxes, self.scenes.is_person, self.scenes.is_ignored)]
+        return composites.add_scene(
+            canvas, image, boxes, is_person, is_ignored, scale, room * tf.stack(place))
 
     def _paste_photos(self, canvas, n_photos, seed):
         boxes, paths = tf.constant(self.photos.boxes), tf.constant(self.photos.paths)

@@ -1,7 +1,6 @@
 """Where the parts of a composite come from, and which of them are kept out of the training."""
 
 import dataclasses
-import hashlib
 import pathlib
 
 import numpy as np
@@ -9,6 +8,7 @@ import tensorflow as tf
 
 from metro_tf import skeleton
 from training.datasets import lspet, records
+from training.detection import coco
 
 # Backgrounds left out of the training, to count false boxes on.
 N_VALIDATION_BACKGROUNDS = 100
@@ -16,7 +16,6 @@ N_VALIDATION_BACKGROUNDS = 100
 FIRST_VALIDATION_PHOTO = 8801
 # People with fewer annotated joints have boxes that mean little.
 _MIN_JOINTS = 8
-_SHUFFLE_BUFFER = 500
 # Neck and crown, which lie below and above the middle of the head.
 _HEAD_JOINTS = [skeleton.CONVENTIONS['lsp_14'].index(name) for name in ('neck', 'htop')]
 
@@ -34,6 +33,10 @@ class Photos:
     paths: np.ndarray
     boxes: np.ndarray
     heads: np.ndarray
+
+    def people(self):
+        """List of pairs of a file name and the box `[4]` of its person."""
+        return list(zip(self.paths, self.boxes))
 
 
 def read_backgrounds(folder, split):
@@ -53,7 +56,7 @@ def read_backgrounds(folder, split):
         raise ValueError(
             f"`split` must be 'train', 'validation' or 'all'. Received: split={split!r}")
     paths = sorted(str(path) for path in pathlib.Path(folder).glob('*.jpg'))
-    by_hash = sorted(paths, key=_name_hash)
+    by_hash = sorted(paths, key=coco.name_hash)
     chosen = {
         'train': by_hash[N_VALIDATION_BACKGROUNDS:],
         'validation': by_hash[:N_VALIDATION_BACKGROUNDS], 'all': paths}[split]
@@ -95,25 +98,19 @@ def read_photos(lspet_dir, split, enlargement):
     return Photos(np.array(paths), boxes, heads)
 
 
-def people_batches(synth_dir, n_people, seed):
-    """Endless batches of serialised synthetic people.
+def people_batches(synth_dir, n_people, seed, first_batch=0):
+    """Endless batches of serialised synthetic people; batch i is the same whatever the first one.
 
     Args:
         synth_dir: Folder of record files, or None for empty batches.
         n_people: People per batch.
         seed: Seed of the order.
+        first_batch: How many batches of the sequence are left out at its start.
 
     Returns:
         `tf.data.Dataset` of string tensors `[n_people]` or `[0]`.
     """
     if synth_dir is None:
         return tf.data.Dataset.from_tensors(tf.zeros([0], tf.string)).repeat()
-    # Files in another order at every pass, as one file holds many people of the same kind.
-    paths = tf.data.Dataset.from_tensor_slices(records.shard_paths(synth_dir))
-    paths = paths.shuffle(10000, seed=seed).repeat()
-    people = paths.interleave(tf.data.TFRecordDataset, cycle_length=8)
-    return people.shuffle(_SHUFFLE_BUFFER, seed=seed).batch(n_people, drop_remainder=True)
-
-
-def _name_hash(path):
-    return hashlib.md5(pathlib.Path(path).name.encode()).hexdigest()
+    people = records.make_serialized_source(synth_dir)
+    return people.shuffled([seed, 0], first_batch * n_people).batch(n_people, drop_remainder=True)

@@ -25,9 +25,9 @@ def render(canvas):
 
     Returns:
         Dict of float32 grids `[n_cells, n_cells, ...]`: `heatmap`, exactly 1 in the cells around
-        box centres; `heatmap_weight` in [0, 1], zero on ignored people, with a sum of 1 over the
-        centre cells of one person; `box` [4], left, top, width, height in px; `box_weight`, with
-        a sum of 1 over the cells of one person.
+        box centres; `heatmap_weight` in [0, 1], zero on ignored people and 1 / sqrt(n) in
+        each of the n centre cells of a person; `box` [4], left, top, width, height in px;
+        `box_weight`, with a sum of 1 over the cells of one person.
     """
     gaussians = _gaussians(canvas)
     highest = tf.reduce_max(gaussians, axis=-1)
@@ -36,7 +36,9 @@ def render(canvas):
     weight = tf.where(_is_ignored(canvas), 0.0, canvas['negative_weight'])
     # Where somebody is asked for, nothing is ignored.
     weight = tf.where(highest > MIN_BOX_GAUSSIAN, 1.0, weight)
-    center_weight = _shares(tf.cast(own > PLATEAU, tf.float32))
+    # With 1 / n, as for boxes, large people would have little say against the many cells where
+    # something else looks like the middle of a large person; with 1, small people would.
+    center_weight = tf.sqrt(_shares(tf.cast(own > PLATEAU, tf.float32)))
     return {
         'heatmap': tf.minimum(highest / PLATEAU, 1.0),
         'heatmap_weight': tf.where(highest > PLATEAU, center_weight, weight),

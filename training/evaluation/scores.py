@@ -21,9 +21,11 @@ class _Scores:
             self.scores3d += [
                 metrics.MPJPE('none', name='absolute_mpjpe_mm'),
                 metrics.MRPE(None, name='mean_position_mm'), metrics.DistanceError()]
+        joint_names = predictor.crop_model.joint_names
         # A given depth moves no joint in the image.
-        self.has_2d = predictor.is_absolute and not predictor.has_true_depth
-        self.torso_pck = metrics.TorsoPCK(predictor.crop_model.joint_names)
+        self.has_2d = predictor.is_absolute and not predictor.has_true_depth and (
+            metrics.has_torso(joint_names))
+        self.torso_pck = metrics.TorsoPCK(joint_names) if self.has_2d else None
         self.n_examples_3d = self.n_examples_2d = 0
 
     def update(self, inputs, labels):
@@ -59,9 +61,10 @@ def evaluate(crop_model, dataset, progress_label='', *, flip_testing=False):
 
     Returns:
         Dict from score to float: errors in mm, shares in [0, 1]. Scores without any labelled
-        joint in the dataset are left out, and absolute and 2D ones where the model has no absolute
-        poses (Metro). Pose25D is scored with the root depth from bone lengths; its scores with the
-        true one, in examples where that is known, are a dict under 'true_root_depth'.
+        joint in the dataset are left out, absolute and 2D ones where the model has no absolute
+        poses (Metro), and 2D ones where it has no torso (`metrics.has_torso`). Pose25D is scored
+        with the root depth from bone lengths; its scores with the true one, in examples where
+        that is known, are a dict under 'true_root_depth'.
     """
     ways = evaluate_ways(crop_model, dataset, progress_label, flip_testing=flip_testing)
     own, *others = ways

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tqdm
 
-from metro_tf import metrics, skeleton
+from metro_tf import metrics
 from metro_tf.geometry import boxes as boxlib
 from metro_tf.geometry import camera
 from training import pipeline
@@ -39,11 +39,9 @@ class TruncatedCropView:
 
     Args:
         crop_side_px: Side of the crop.
-        mirror_mapping: See `crop_view.crop_view`.
         share: Share of the joints to cut off, in [0, 1).
     """
     crop_side_px: int
-    mirror_mapping: tuple
     share: float
 
     def __post_init__(self):
@@ -64,9 +62,10 @@ class TruncatedCropView:
         return self._view(example, box, zoom)
 
     def _view(self, example, box, zoom):
+        same_joints = tuple(range(example['coords2d'].shape[0]))  # nobody is mirrored
         return crop_view.crop_view(
             example, box, zoom, tf.constant(0.0), tf.constant(False), self.crop_side_px,
-            self.mirror_mapping)
+            same_joints)
 
 
 def zoom_that_cuts(coords2d, mask, crop_side_px, share):
@@ -118,7 +117,7 @@ def truncated_dataset(source, bank, crop_side_px, share, seed, *, batch_size=50)
     Outside the photo crops are black; behind rendered people lie parts of photos.
 
     Args:
-        source: Unbatched `tf.data.Dataset` of example dicts.
+        source: Unbatched `tf.data.Dataset` of example dicts, with the joints of the model.
         bank: uint8 array of photos (see `background.load_bank`).
         crop_side_px: Side of the crops.
         share: See `TruncatedCropView`.
@@ -126,7 +125,7 @@ def truncated_dataset(source, bank, crop_side_px, share, seed, *, batch_size=50)
         batch_size: Size of the batches; the last may be smaller.
     """
     steps = [
-        TruncatedCropView(crop_side_px, skeleton.METRO_24.mirror_mapping, share),
+        TruncatedCropView(crop_side_px, share),
         crop_view.WarpToCrop(crop_side_px),
         background.RandomBackground(tf.constant(bank), crop_side_px)]
     dataset = pipeline.run_steps(source.filter(is_whole), steps, seed)

@@ -1,6 +1,8 @@
 """Program: draws samples of record files with joints, skeleton and box on one sheet.
 
     python -m training.synthetic.contact_sheet RECORDS --out sheet.png
+
+All labelled joints are drawn, with bones to the next one towards pelvis or neck.
 """
 
 import argparse
@@ -15,6 +17,13 @@ from training.datasets import records
 _BACKGROUND = 128
 _LEFT, _RIGHT, _CENTER = (60, 90, 255), (255, 50, 50), (40, 200, 60)
 _BOX, _FRAME = (255, 220, 0), (255, 255, 255)
+# All joints that a record can hold, as a tree.
+BODY = skeleton.from_paths(
+    ' '.join(skeleton.VOCABULARY),
+    'pelv-spi0-spi1-spin-spi2-spi3-spi4-thor-neck-head-htop head-nose '
+    'nose-leye-lear nose-reye-rear neck-lcla-lsho-lelb-lwri-lhan neck-rcla-rsho-relb-rwri-rhan '
+    'lhan-lthu lhan-lfin lhan-lfi2 rhan-rthu rhan-rfin rhan-rfi2 '
+    'pelv-lhip-lkne-lank-lfoo-ltoe pelv-rhip-rkne-rank-rfoo-rtoe')
 
 
 def main(argv=None):
@@ -28,8 +37,8 @@ def main(argv=None):
     parser.add_argument('--no-skeleton', action='store_true', help='pictures only')
     args = parser.parse_args(argv)
     try:
-        dataset = records.read_dataset(args.records).skip(args.skip).take(args.n_samples)
-        examples = list(dataset.as_numpy_iterator())
+        dataset = records.read_dataset(args.records, BODY.joint_names)
+        examples = list(dataset.skip(args.skip).take(args.n_samples).as_numpy_iterator())
         sheet = draw_sheet(examples, args.columns, has_skeleton=not args.no_skeleton)
         if not cv2.imwrite(args.out, sheet[..., ::-1]):
             raise ValueError(f'`out` must be a writable image file. Received: {args.out}')
@@ -44,7 +53,7 @@ def draw_sheet(examples, n_columns=8, cell_side_px=240, has_skeleton=True):
     """Draws parsed examples in a grid: uint8 `[height, width, 3]`.
 
     Args:
-        examples: List of dicts of arrays (see `records.parse`).
+        examples: List of dicts of arrays (see `records.parse`), with the joints of `BODY`.
         n_columns: Cells per row.
         cell_side_px: Side of the square cells.
         has_skeleton: Whether joints, bones and box are drawn.
@@ -87,15 +96,16 @@ def _draw_box(cell, box, to_cell, color):
 
 def _draw_skeleton(cell, example, to_cell):
     """Bones and joints: left blue, right red."""
-    joints, is_valid = example['coords2d'], example['joint_validity_mask_2d']
-    names = skeleton.METRO_24.joint_names
-    for parent, child in skeleton.METRO_24.edges:
-        if is_valid[parent] and is_valid[child]:
-            cv2.line(cell, to_cell(joints[parent]), to_cell(joints[child]),
-                     _color(names[child]), 1, cv2.LINE_AA)
-    for name, point, visible, valid in zip(names, joints, example['visibility'], is_valid):
-        if valid:
-            cv2.circle(cell, to_cell(point), 2, _color(name), -1 if visible else 1, cv2.LINE_AA)
+    is_valid = example['joint_validity_mask_2d']
+    if not is_valid.any():
+        return
+    joints = BODY.restricted_to(np.array(BODY.joint_names)[is_valid])
+    points = [to_cell(point) for point in example['coords2d'][is_valid]]
+    colors = [_color(name) for name in joints.joint_names]
+    for parent, child in joints.edges:
+        cv2.line(cell, points[parent], points[child], colors[child], 1, cv2.LINE_AA)
+    for point, color, visible in zip(points, colors, example['visibility'][is_valid]):
+        cv2.circle(cell, point, 2, color, -1 if visible else 1, cv2.LINE_AA)
 
 
 def _color(joint_name):

@@ -7,7 +7,6 @@ processes. Shards that exist are kept, so an interrupted run continues where it 
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 from pathlib import Path
@@ -23,10 +22,10 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 import numpy as np  # noqa: E402
 import tqdm  # noqa: E402
 
+from training import folder_settings  # noqa: E402
 from training.datasets import records  # noqa: E402
 from training.synthetic import body, scene  # noqa: E402
 
-_SETTINGS_FILE = 'settings.json'
 _POLL_SECONDS = 0.5
 _worker = {}
 
@@ -89,8 +88,8 @@ def generate(data_dir, out_dir, n_images, seed, *, n_processes=1, images_per_sha
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     cache_dir = Path(cache_dir or out_dir / 'cache')
-    _check_settings(out_dir, {
-        'n_images': n_images, 'seed': seed, 'images_per_shard': images_per_shard})
+    folder_settings.keep(out_dir, {
+        'n_images': n_images, 'seed': seed, 'images_per_shard': images_per_shard}, 'out_dir')
     jobs = [
         (out_dir / f'people-{i_shard:05d}{records.SUFFIX}', seed, i_shard,
          min(images_per_shard, n_images - i_shard * images_per_shard))
@@ -116,6 +115,7 @@ def render_shard(sampler, path, seed, i_shard, n_images, on_image=lambda: None):
         on_image: Called after each image.
     """
     def examples():
+        """The examples of the shard, one at a time."""
         rng = np.random.default_rng([seed, i_shard])
         for example in sampler.sample(rng, n_images, f'synthetic-{seed}-{i_shard:05d}'):
             yield example
@@ -164,19 +164,6 @@ def _count_image():
         sys.exit('The parent process is gone.')
     with _worker['counter'].get_lock():
         _worker['counter'].value += 1
-
-
-def _check_settings(out_dir, settings):
-    """Writes the settings, or compares them with those that the folder was made with."""
-    path = out_dir / _SETTINGS_FILE
-    if path.exists():
-        earlier = json.loads(path.read_text())
-        if earlier != settings:
-            raise ValueError(
-                '`out_dir` must be new or made with the same settings. '
-                f'Received: {settings}, but {out_dir} was made with {earlier}')
-    else:
-        path.write_text(json.dumps(settings))
 
 
 if __name__ == '__main__':

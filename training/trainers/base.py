@@ -33,12 +33,15 @@ class PoseTrainer(keras.Model):
         seed: Seed of the numbers that losses draw.
 
     Raises:
-        ValueError: If a term has a weight that the model and the generation do not have, or all
-            weights are 0.
+        ValueError: If a term has a weight that the model and the generation do not have, another
+            setting would not be read, all weights are 0, or the skeleton lacks the pelvis that
+            R20 needs.
     """
 
     # Generation to the names of its terms, fields of `LossConfig`.
     TERMS = {}
+    # Fields of `LossConfig` about start steps that it reads.
+    START_STEPS = ()
     # Which of the crop model's outputs is the pose that is scored.
     POSE_OUTPUT = 'coords3d_cam'
 
@@ -53,7 +56,7 @@ class PoseTrainer(keras.Model):
         self.meters_per_px = self.heatmap.meters_per_px
         self.is_r20 = loss_config.generation == 'R20'
         # Poses are compared relative to the mean joint, in R20 to the pelvis.
-        self.i_root = crop_model.skeleton.index('pelv') if self.is_r20 else None
+        self.i_root = _pelvis_index(crop_model.joint_names) if self.is_r20 else None
         self.term_names = self._weighted_terms()
         self.trackers = {name: keras.metrics.Mean(name=name) for name in self.term_names}
         self.mpjpe = metrics.MPJPE(
@@ -74,7 +77,21 @@ class PoseTrainer(keras.Model):
         if not weighted:
             raise ValueError(
                 f'`loss_config` must give a weight to a term of {kind}: {names}. Received: all 0')
+        self._check_unread(weighted)
         return weighted
+
+    def _check_unread(self, weighted):
+        """Refuses settings that nothing reads, given the terms that have a weight."""
+        config = self.loss_config
+        unread = [name for name in config_lib.START_STEPS if name not in self.START_STEPS]
+        if not {'heatmap2d', 'heatmap3d'} & set(weighted):
+            unread.append('heatmap_sigma_cells')
+        defaults = {field.name: field.default for field in dataclasses.fields(config)}
+        for name in unread:
+            if getattr(config, name) != defaults[name]:
+                raise ValueError(
+                    f'`{name}` must be left alone where no term of the {type(self).__name__} '
+                    f'depends on it. Received: {name}={getattr(config, name)}, terms {weighted}')
 
     @property
     def metrics(self):
@@ -121,8 +138,11 @@ class PoseTrainer(keras.Model):
         """The weighted sum of all terms; a hook of both Keras versions."""
         terms = self.loss_terms(x, y, y_pred)
         values = {name: terms[name]() for name in self.term_names}
+        # Masks drop joints whose prediction is NaN, so the terms alone would not show it.
+        nan_of_predictions = 0.0 * tf.reduce_sum(y_pred[self.POSE_OUTPUT])
         total = tf.add_n([
-            *(self.weight(name) * value for name, value in values.items()), *self.losses])
+            *(self.weight(name) * value for name, value in values.items()), *self.losses,
+            nan_of_predictions])
         for name, value in values.items():
             self.trackers[name].update_state(value)
         self.total.update_state(total)
@@ -149,6 +169,8 @@ class PoseTrainer(keras.Model):
 class AbsolutePoseTrainer(PoseTrainer):
     """Base of the trainers whose models know where the person is in the camera frame.
 
+    The score of 2D labels needs a torso; where the skeleton has none, it is left out.
+
     Args:
         crop_model: The crop model.
         loss_config: `training.config.LossConfig`.
@@ -157,25 +179,38 @@ class AbsolutePoseTrainer(PoseTrainer):
     def __init__(self, crop_model, loss_config, **kwargs):
         super().__init__(crop_model, loss_config, **kwargs)
         self.distance_error = metrics.DistanceError()
-        self.torso_pck = metrics.TorsoPCK(crop_model.joint_names, name='pck_2d_only')
+        has_torso = metrics.has_torso(crop_model.joint_names)
+        self.torso_pck = metrics.TorsoPCK(
+            crop_model.joint_names, name='pck_2d_only') if has_torso else None
 
     @property
     def scores(self):
         """The running means that are no losses."""
-        return [self.mpjpe, self.distance_error, self.torso_pck]
+        torso_pck = [] if self.torso_pck is None else [self.torso_pck]
+        return [self.mpjpe, self.distance_error, *torso_pck]
 
     def update_scores(self, inputs, labels, poses):
+        """Adds a batch to the scores, the distance's and the torso's included."""
         super().update_scores(inputs, labels, poses)
         mask3d, mask2d = label_masks(labels)
         self.distance_error.update_state(labels['coords3d_cam'], poses, mask3d)
-        projected = camera.project(poses, inputs['intrinsics'])
-        self.torso_pck.update_state(labels['coords2d'], projected, mask2d)
+        if self.torso_pck is not None:
+            projected = camera.project(poses, inputs['intrinsics'])
+            self.torso_pck.update_state(labels['coords2d'], projected, mask2d)
 
     def image_2d_only_loss(self, labels, coords2d):
         """Scaled L1 of predicted pixels in examples with 2D labels only; scalar, metres."""
         return losses.image_loss(
             labels['coords2d'], coords2d, label_masks(labels)[1], self.meters_per_px,
             reduction=self.loss_config.reduction)
+
+
+def _pelvis_index(joint_names):
+    if 'pelv' not in joint_names:
+        raise ValueError(
+            "`generation` must be 'R23' where the skeleton has no `pelv`, to which poses are "
+            f"relative in 'R20'. Received: generation='R20', joints {tuple(joint_names)}")
+    return joint_names.index('pelv')
 
 
 def finite_labels(labels):

@@ -29,12 +29,14 @@ class RegularizedTrainer(metrabs.MetrabsTrainer):
         self.encode, self.decode = map(_fixed, (autoencoder.encoder, autoencoder.decoder))
 
     def loss_terms(self, inputs, labels, outputs):
+        """See `PoseTrainer`."""
         labels = base.finite_labels(labels)
         poses = self._reconstruct(outputs, inputs['intrinsics'])
         autoencoded = self.decode(self.encode(poses))
         is_3d = _has_3d(labels)
 
         def consistency(is_chosen):
+            """The change by encoding and decoding, in some of the examples."""
             return losses.consistency_loss(
                 tf.boolean_mask(poses, is_chosen), tf.boolean_mask(autoencoded, is_chosen))
 
@@ -54,6 +56,7 @@ class LatentTrainer(metrabs.MetrabsTrainer):
     TERMS = {'R23': ('relative', 'projection', 'absolute', 'projection_2d_only')}
 
     def loss_terms(self, inputs, labels, outputs):
+        """See `PoseTrainer`."""
         latents = self._reconstruct(outputs, inputs['intrinsics'])
         return self._pose_terms(
             inputs['intrinsics'], base.finite_labels(labels), self.crop_model.decoder(latents))
@@ -83,6 +86,7 @@ class HybridTrainer(LatentTrainer):
         self.encode = _fixed(autoencoder.encoder)
 
     def loss_terms(self, inputs, labels, outputs):
+        """See `PoseTrainer`."""
         intrinsics, labels = inputs['intrinsics'], base.finite_labels(labels)
         n_latents, is_3d = self.crop_model.n_latents, _has_3d(labels)
         latents, joints = [
@@ -90,9 +94,11 @@ class HybridTrainer(LatentTrainer):
             for part in (slice(n_latents), slice(n_latents, None))]
 
         def loss2d(intrinsics, labels, poses):
+            """The loss of poses in examples with 2D labels only."""
             return self._pose_terms(intrinsics, labels, poses)['projection_2d_only']()
 
         def hybrid(is_chosen, label_loss, weights):
+            """The hybrid's loss of some of the examples."""
             return self._hybrid_loss(
                 *tf.nest.map_structure(
                     lambda x: tf.boolean_mask(x, is_chosen),

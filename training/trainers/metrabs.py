@@ -5,6 +5,7 @@ import tensorflow as tf
 from metro_tf import losses
 from metro_tf.geometry import camera, reconstruction
 from metro_tf.layers import heatmap_coords
+from training import config as config_lib
 from training import randomness
 from training.trainers import base, volume_targets
 
@@ -23,6 +24,7 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
         loss_config: `training.config.LossConfig`.
     """
 
+    START_STEPS = config_lib.START_STEPS
     TERMS = {
         'R23': (
             'heatmap2d', 'heatmap3d', 'relative', 'projection', 'absolute', 'projection_2d_only',
@@ -47,12 +49,14 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
             outputs['coords2d'], outputs['coords3d_rel'], intrinsics, training=False)
 
     def loss_terms(self, inputs, labels, outputs):
+        """See `PoseTrainer`."""
         if self.is_r20:
             return self._r20_terms(inputs, base.finite_labels(labels), outputs)
         poses = self._reconstruct(outputs, inputs['intrinsics'])
         return self._r23_terms(inputs, base.finite_labels(labels), outputs, poses)
 
     def weight(self, name):
+        """Weight of a term at the current step, 0 for the absolute one before it starts."""
         weight = super().weight(name)
         if name == 'absolute':
             weight *= tf.cast(self._is_absolute_started(), tf.float32)
@@ -87,6 +91,7 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
         mask2d = labels['joint_validity_mask_2d']
 
         def heatmap2d():
+            """Cross-entropy of the 2D heatmaps."""
             n_cells = outputs['logits2d'].shape[1]  # follows the stride in use
             cells = (n_cells - 1.0) * heatmap_coords.image_to_heatmap(
                 coords2d, heatmap.crop_side_px, heatmap.crop_side_px // n_cells,
@@ -97,6 +102,7 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
                 reduction=config.reduction)
 
         def heatmap3d():
+            """Cross-entropy of the 3D heatmaps."""
             placed = volume_targets.place_in_volume(
                 labels['coords3d_cam'], coords2d, mask3d, heatmap)
             return volume_targets.cross_entropy(
@@ -134,6 +140,7 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
         mask3d, reduction = labels['joint_validity_mask_3d'], self.loss_config.reduction
 
         def absolute():
+            """The absolute loss, 0 before it starts."""
             return tf.cond(
                 self._is_absolute_started(),
                 lambda: losses.absolute_loss(

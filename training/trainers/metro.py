@@ -19,10 +19,12 @@ class MetroTrainer(base.PoseTrainer):
     POSE_OUTPUT = 'coords3d_rel'
 
     def loss_terms(self, inputs, labels, outputs):
+        """See `PoseTrainer`."""
         labels = base.finite_labels(labels)
         coords3d, mask3d = labels['coords3d_cam'], labels['joint_validity_mask_3d']
 
         def heatmap3d():
+            """Cross-entropy of the heatmaps."""
             placed = volume_targets.place_in_volume(
                 coords3d, labels['coords2d'], mask3d, self.heatmap)
             return volume_targets.cross_entropy(

@@ -24,11 +24,13 @@ class Pose25DTrainer(base.AbsolutePoseTrainer):
     TERMS = dict.fromkeys(('R23', 'R20'), ('heatmap3d', 'pose25d', 'image_2d_only'))
 
     def loss_terms(self, inputs, labels, outputs):
+        """See `PoseTrainer`."""
         labels = base.finite_labels(labels)
         coords3d, coords25d = labels['coords3d_cam'], outputs['coords25d']
         mask3d = labels['joint_validity_mask_3d'] & (coords3d[..., 2] > base.MIN_DEPTH_MM)
 
         def heatmap3d():
+            """Cross-entropy of the heatmaps."""
             mask = metrics.counted_joints(mask3d, self.i_root)
             placed = volume_targets.place_in_25d_volume(
                 coords3d, labels['coords2d'], mask, self.heatmap, self.i_root)
