@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+import metro_tf
 from metro_tf import models
 from tests.models import common
 
@@ -60,6 +61,22 @@ def test_keras_file_keeps_the_decoder(is_hybrid, tmp_path):
     assert revived.is_hybrid == is_hybrid and revived.joint_names == common.JOINT_NAMES
     np.testing.assert_allclose(
         revived(common.make_inputs()), model(common.make_inputs()), rtol=1e-4, atol=0.1)
+
+
+@pytest.mark.parametrize('is_hybrid', [False, True])
+def test_estimator_gives_the_joints_of_the_crops(is_hybrid):
+    model = make_model(is_hybrid)
+    model.set_decoder(make_autoencoder())
+    image = np.random.default_rng(0).integers(0, 256, (120, 160, 3)).astype(np.uint8)
+    boxes = np.float32([[30, 20, 60, 80]])
+    intrinsics = np.float32([[300, 0, 80], [0, 300, 60], [0, 0, 1]])
+    people = metro_tf.PoseEstimator(model).estimate_poses(image, boxes, intrinsics, num_aug=1)
+    crops = metro_tf.crop_people(
+        image, boxes, intrinsics, crop_side_px=model.input_resolution, zoom=1.05, gamma=0.8)
+    poses = model({'image': crops.crops, 'intrinsics': crops.intrinsics})
+    assert people['poses3d'].shape == (1, 4, 3)
+    np.testing.assert_allclose(
+        people['poses3d'], metro_tf.uncrop_poses(poses, crops.rotations), rtol=1e-3, atol=1)
 
 
 def test_the_decoder_does_not_learn_in_fit():

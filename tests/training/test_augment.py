@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from metro_tf import skeleton
+from metro_tf.cropping import people
 from metro_tf.geometry import camera
 from tests.helpers import over_seeds
 from training.augment import appearance, background, crop_view, flip, labels, occlusion
@@ -326,3 +327,18 @@ def test_augment_config_errors_and_published_numbers():
         AugmentConfig(max_label_height_2d=95)
     assert not AugmentConfig().is_published and AugmentConfig().max_label_height_2d is None
     assert R23_AUGMENTATION.hue_degrees == 72 and R23_AUGMENTATION.occlusion_probability == 0.5
+
+
+def test_evaluation_crops_are_those_of_the_estimator():
+    example = make_example()
+    steps = (crop_view.RandomCropView(64, MIRROR), crop_view.WarpToCrop(64))
+    cropped = run(steps[1], run(steps[0], example))
+    expected = people.crop_people(
+        example['image'], example['box'][tf.newaxis], example['intrinsics'], crop_side_px=64)
+    np.testing.assert_allclose(cropped['intrinsics'], expected.intrinsics[0], rtol=1e-5, atol=1e-3)
+    np.testing.assert_allclose(
+        cropped['coords3d_cam'],
+        tf.linalg.matvec(expected.rotations[0], example['coords3d_cam']), atol=1e-2)
+    # One samples display values, the other linear light; at the photo's border one fades out.
+    difference = np.abs(cropped['image'] - expected.crops[0]) * 255
+    assert np.mean(difference) < 1.5 and np.median(difference) < 0.5
