@@ -24,8 +24,7 @@ class CropNetwork(tf.Module):
         mirror_mapping: Tuple of ints, see `skeleton.Skeleton`.
 
     Raises:
-        ValueError: If `crop_model` lacks an attribute, or says that its poses are not absolute, as
-            those of `models.Metro`.
+        ValueError: If `crop_model` lacks an attribute.
     """
 
     def __init__(self, crop_model):
@@ -35,10 +34,6 @@ class CropNetwork(tf.Module):
                 raise ValueError(
                     f'`crop_model` must have the attribute `{name}`. '
                     f'Received: {type(crop_model).__name__}')
-        if not getattr(crop_model, 'is_absolute', True):
-            raise ValueError(
-                '`crop_model` must predict positions in front of the camera, such as Metrabs. '
-                f'Received: {type(crop_model).__name__}, which predicts poses up to a translation')
         self.crop_model = crop_model
         self.input_resolution = int(crop_model.input_resolution)
         self.joint_names = tuple(crop_model.joint_names)

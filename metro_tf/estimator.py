@@ -100,7 +100,8 @@ class PoseEstimator(tf.Module):
     Bounded memory: at most `max(1, internal_batch_size // num_aug)` people are predicted at once.
 
     Args:
-        crop_model: See `crop_network.CropNetwork`.
+        crop_model: See `crop_network.CropNetwork`. Not a model of poses up to a translation, as
+            `models.Metro` is.
         detector: Object that follows `detection.Detector`, or None, which detects nobody.
         mean_bone_lengths_mm: Sequence with the typical length of each of the model's edges, for
             the plausibility filter. None skips its test of bones.
@@ -123,7 +124,7 @@ class PoseEstimator(tf.Module):
     def __init__(self, crop_model, detector=None, *, mean_bone_lengths_mm=None, **settings):
         super().__init__(name='pose_estimator')
         self.config = EstimatorConfig(**settings)
-        self.crop_model = crop_network.CropNetwork(crop_model)
+        self.crop_model = crop_network.CropNetwork(_checked_absolute(crop_model))
         self.detector = None if detector is None else protocol.check_detector(detector)
         self.mean_bone_lengths_mm = _checked_bone_lengths(
             mean_bone_lengths_mm, self.crop_model.joint_edges)
@@ -330,6 +331,14 @@ def _most_confident(scores, image_index, max_per_image):
 
 def _edge_tensor(edges):
     return tf.reshape(tf.constant(edges, tf.int32), [-1, 2])
+
+
+def _checked_absolute(crop_model):
+    if not getattr(crop_model, 'is_absolute', True):
+        raise ValueError(
+            '`crop_model` must predict positions in front of the camera, such as Metrabs. '
+            f'Received: {type(crop_model).__name__}, which predicts poses up to a translation')
+    return crop_model
 
 
 def _checked_bone_lengths(mean_bone_lengths_mm, edges):
