@@ -139,7 +139,8 @@ class PoseTrainer(keras.Model):
         terms = self.loss_terms(x, y, y_pred)
         values = {name: terms[name]() for name in self.term_names}
         # Masks drop joints whose prediction is NaN, so the terms alone would not show it.
-        nan_of_predictions = 0.0 * tf.reduce_sum(y_pred[self.POSE_OUTPUT])
+        nan_of_predictions = 0.0 * tf.add_n([
+            tf.reduce_sum(value) for name, value in y_pred.items() if name.startswith('coords')])
         total = tf.add_n([
             *(self.weight(name) * value for name, value in values.items()), *self.losses,
             nan_of_predictions])
