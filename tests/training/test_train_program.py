@@ -323,7 +323,7 @@ def test_start_from_refuses_other_models(tmp_path):
         run.start_from(model, tmp_path / 'other.keras')
     run.start_from(model, None)
     tiny_trainers.make_crop_model('pose25d').save(str(tmp_path / 'pose25d.keras'))
-    with pytest.raises(ValueError, match='must hold a Metro, .* pose25d.keras with a Pose25D'):
+    with pytest.raises(ValueError, match='must hold a Metro, .*pose25d.keras with a Pose25D'):
         run.start_from(tiny_trainers.make_crop_model('metro'), tmp_path / 'pose25d.keras')
 
 
