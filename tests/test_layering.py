@@ -40,7 +40,7 @@ TRAINING = {
     'crop_models': ['config', 'datasets'], 'schedules': [],
     'addons': [], 'optimizers': [], 'backbone_changes': [], 'randomness': [], 'layer_weights': [],
     'callbacks': ['addons', 'randomness'],
-    'run': ['addons', 'callbacks', 'optimizers', 'schedules'],
+    'run': ['addons', 'callbacks', 'folder_settings', 'optimizers', 'schedules'],
     'detection': ['config', 'datasets', 'augment', 'schedules'],
     'evaluation': ['augment', 'config', 'datasets', 'pipeline'],
     'cached_batches': ['config', 'datasets', 'folder_settings'],

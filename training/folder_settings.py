@@ -30,15 +30,28 @@ def keep(folder, settings, argument_name):
         return
     rule = f'`{argument_name}` must be new or made with the same settings. Received: {folder}'
     try:
-        earlier = _flat(json.loads(path.read_text(encoding='utf-8')))
+        found = changes(json.loads(path.read_text(encoding='utf-8')), json.loads(text))
     except (ValueError, AttributeError) as error:  # not JSON, or no dict
         raise ValueError(f'{rule}, whose {FILE_NAME} is damaged') from error
-    now = _flat(json.loads(text))
-    differing = [
-        f'{name} was {earlier.get(name)} and is {now.get(name)}'
-        for name in sorted({*earlier, *now}) if earlier.get(name) != now.get(name)]
-    if differing:
-        raise ValueError(f'{rule}, where {"; ".join(differing)}')
+    if found:
+        raise ValueError(f'{rule}, where ' + '; '.join(
+            f'{name} was {before} and is {after}' for name, before, after in found))
+
+
+def changes(earlier, now):
+    """What differs between two versions of settings.
+
+    Args:
+        earlier, now: Dicts of JSON types, maybe nested.
+
+    Returns:
+        List of triples of a name, with dots for nested ones, and its values before and after, None
+        where it is missing; by name.
+    """
+    earlier, now = _flat(earlier), _flat(now)
+    return [
+        (name, earlier.get(name), now.get(name)) for name in sorted({*earlier, *now})
+        if earlier.get(name) != now.get(name)]
 
 
 def _flat(settings):

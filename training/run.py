@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from metro_tf.tools import writers
-from training import addons, callbacks, optimizers, schedules
+from training import addons, callbacks, folder_settings, optimizers, schedules
 
 # Steps after which a loss scale would grow.
 _NEVER = 2 ** 31 - 1
@@ -157,20 +157,11 @@ def _write_settings(config, path, n_done):
     """Writes the settings of a run and tells which ones a resumed run changes."""
     text = json.dumps(dataclasses.asdict(config), indent=2) + '\n'
     if n_done and path.is_file():
-        before, now = [_flat(json.loads(content)) for content in (path.read_text(), text)]
-        for name in [name for name in now if before.get(name) != now[name]]:
-            print(f'Resumed with another setting after {n_done} epochs: {name} is '
-                  f'{now[name]}, it was {before.get(name)}')
+        found = folder_settings.changes(json.loads(path.read_text()), json.loads(text))
+        for name, before, after in found:
+            print(f'Resumed with another setting after {n_done} epochs: {name} is {after}, '
+                  f'it was {before}')
     writers.write_text(path, text)
-
-
-def _flat(settings, prefix=''):
-    """Dict of nested settings with names such as 'loss.relative'."""
-    flat = {}
-    for name, value in settings.items():
-        flat.update(_flat(value, f'{prefix}{name}.') if isinstance(value, dict)
-                    else {prefix + name: value})
-    return flat
 
 
 def split_batches(dataset, n_parts):

@@ -109,9 +109,8 @@ def heatmap_cross_entropy(logits, cells, mask, sigma_cells, *, reduction='joints
     Raises:
         ValueError: If a static shape or the reduction does not fit.
     """
-    mask, (cells,) = selection.checked(mask, 2, cells=cells)
+    mask, cells = selection.checked_cells(mask, cells, 2)
     logits = checks.last_axes(logits, (None, None, mask.shape[1]), 'logits', cells.dtype)
-    cells = tf.where(mask[..., tf.newaxis], cells, tf.zeros_like(cells))
     target_y = _gaussian(cells[..., 1], tf.shape(logits)[1], sigma_cells)
     target_x = _gaussian(cells[..., 0], tf.shape(logits)[2], sigma_cells)
     log_normaliser = tf.reduce_logsumexp(logits, axis=[1, 2])
@@ -138,9 +137,8 @@ def volume_cross_entropy(
     Raises:
         ValueError: If a static shape or the reduction does not fit.
     """
-    mask, (cells,) = selection.checked(mask, 3, cells=cells)
+    mask, cells = selection.checked_cells(mask, cells, 3)
     logits = checks.last_axes(logits, (None, None, None, mask.shape[1]), 'logits', cells.dtype)
-    cells = tf.where(mask[..., tf.newaxis], cells, tf.zeros_like(cells))
     peak = tf.stop_gradient(tf.reduce_max(logits, axis=[1, 2, 3], keepdims=True))
     masses = tf.exp(logits - peak)
     plane = tf.math.log(tf.maximum(tf.reduce_sum(masses, axis=3), 1e-30))

@@ -123,7 +123,7 @@ def heatmap_divergence(logits, cells, mask, sigma_cells=1.0, *, reduction='joint
     Raises:
         ValueError: If a static shape or the reduction does not fit.
     """
-    mask, cells = _checked_cells(mask, cells, 2)
+    mask, cells = selection.checked_cells(mask, tf.cast(cells, tf.float32), 2)
     logits = checks.last_axes(logits, (None, None, None, mask.shape[1]), 'logits', tf.float32)
     divergences = _divergence(_softmax(logits, [1, 2]), cells, (0, 1), (sigma_cells,) * 2)
     return selection.joint_mean(divergences, mask, reduction)
@@ -149,7 +149,7 @@ def volume_divergence(
     Raises:
         ValueError: If a static shape or the reduction does not fit.
     """
-    mask, cells = _checked_cells(mask, cells, 3)
+    mask, cells = selection.checked_cells(mask, tf.cast(cells, tf.float32), 3)
     logits = checks.last_axes(
         logits, (None, None, None, None, mask.shape[1]), 'logits', tf.float32)
     volume = _softmax(logits, [1, 2, 3])
@@ -228,12 +228,6 @@ def _softmax(logits, axes):
     peak = tf.stop_gradient(tf.reduce_max(logits, axes, keepdims=True))
     masses = tf.exp(logits - peak)
     return masses / tf.reduce_sum(masses, axes, keepdims=True)
-
-
-def _checked_cells(mask, cells, n_coords):
-    """The mask, and float32 positions that are zero where it is false."""
-    mask, (cells,) = selection.checked(mask, n_coords, cells=tf.cast(cells, tf.float32))
-    return mask, tf.where(mask[..., tf.newaxis], cells, tf.zeros_like(cells))
 
 
 def _known_coords(mask, has_depth):

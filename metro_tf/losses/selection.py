@@ -31,6 +31,24 @@ def checked(mask, n_coords, **coords):
     return mask, tensors
 
 
+def checked_cells(mask, cells, n_coords):
+    """Like `checked` for true positions, which are zero in the result where the mask is false.
+
+    Args:
+        mask: Boolean tensor `[batch, joints]`.
+        cells: Float tensor `[batch, joints, n_coords]`.
+        n_coords: Number of coordinates per joint.
+
+    Returns:
+        Tuple of the boolean mask and the float tensor.
+
+    Raises:
+        ValueError: If a static shape does not fit.
+    """
+    mask, (cells,) = checked(mask, n_coords, cells=cells)
+    return mask, tf.where(mask[..., tf.newaxis], cells, tf.zeros_like(cells))
+
+
 def with_valid_root(mask, i_root):
     """Leaves out the examples whose root is not valid; None stands for the mean joint.
 

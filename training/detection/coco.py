@@ -13,6 +13,8 @@ import pathlib
 
 import numpy as np
 
+from metro_tf import checks
+
 # Of the photos, one in this many is left out of the training.
 VALIDATION_STEP = 5
 
@@ -54,9 +56,7 @@ def read_scenes(annotation_path, image_dir, split):
         ValueError: If the file lacks something, a photo does not exist, or the split is unknown
             or empty.
     """
-    if split not in ('train', 'validation', 'all'):
-        raise ValueError(
-            f"`split` must be 'train', 'validation' or 'all'. Received: split={split!r}")
+    checks.one_of(split, ('train', 'validation', 'all'), 'split')
     rows = _rows_by_photo(_read_json(annotation_path), annotation_path)
     names = sorted(rows, key=name_hash)
     in_validation = names[::VALIDATION_STEP]

@@ -63,6 +63,17 @@ def place(image, scale, shift, side_px):
     return tf.ensure_shape(padded, [side_px, side_px, image.shape[-1]])
 
 
+def place_photo(image, scale, shift, side_px):
+    """Like `place` of an RGB image, with a fourth channel that is 1 where the image is."""
+    opaque = tf.concat([image, tf.ones_like(image[..., :1])], axis=-1)
+    return place(opaque, scale, shift, side_px)
+
+
+def paint(image, layer):
+    """Puts a layer `[side, side, 4]`, whose colours are weighted by its alpha, onto an image."""
+    return image * (1 - layer[..., 3:]) + layer[..., :3]
+
+
 def place_boxes(boxes, scale, shift):
     """Maps boxes `[..., 4]` as `place` maps the image."""
     corner = scale * (boxes[..., :2] + 0.5) + shift - 0.5
@@ -100,7 +111,7 @@ def add_person(canvas, image, alpha, box, scale, shift):
     side_px = canvas['image'].shape[0]
     layer = place(tf.concat([image * alpha, alpha], axis=-1), scale, shift, side_px)
     # Colours are weighted by alpha before filtering, so that the surroundings do not bleed in.
-    image = canvas['image'] * (1 - layer[..., 3:]) + layer[..., :3]
+    image = paint(canvas['image'], layer)
     box = place_boxes(box, scale, shift)
     canvas = {**canvas, 'image': tf.clip_by_value(image, 0.0, 1.0)}
     return _add_box(_ignore_covered(canvas, box), box)
@@ -120,14 +131,13 @@ def add_photo(canvas, image, box, scale, shift, unlabelled_weight):
         A new canvas.
     """
     side_px = canvas['image'].shape[0]
-    opaque = tf.concat([image, tf.ones_like(image[..., :1])], axis=-1)
-    layer = place(opaque, scale, shift, side_px)
+    layer = place_photo(image, scale, shift, side_px)
     size = tf.cast(tf.shape(image)[1::-1], tf.float32)
     frame = place_boxes(tf.concat([[-0.5, -0.5], size], axis=0), scale, shift)
     box = place_boxes(box, scale, shift)
     weight = tf.where(_cells_inside(canvas, frame), unlabelled_weight, canvas['negative_weight'])
     weight = tf.where(_cells_inside(canvas, intersect(box, frame)), 1.0, weight)
-    image = canvas['image'] * (1 - layer[..., 3:]) + layer[..., :3]
+    image = paint(canvas['image'], layer)
     canvas = {**canvas, 'image': image, 'negative_weight': weight}
     return _add_box(_ignore_covered(canvas, frame), intersect(box, frame))
 
@@ -146,16 +156,15 @@ def add_scene(canvas, image, boxes, is_person, is_ignored, scale, shift):
         A new canvas.
     """
     side_px = canvas['image'].shape[0]
-    opaque = tf.concat([image, tf.ones_like(image[..., :1])], axis=-1)
-    layer = place(opaque, scale, shift, side_px)
+    layer = place_photo(image, scale, shift, side_px)
     boxes = place_boxes(boxes, scale, shift)
-    visible = intersect(boxes, tf.constant([-0.5, -0.5, side_px, side_px], tf.float32))
+    visible = _visible(boxes, side_px)
     is_enough = _is_enough(visible, boxes)
     n_boxes = tf.shape(boxes)[0]
     room = [[0, tf.shape(canvas['boxes'])[0] - n_boxes]]
     return {
         **canvas,
-        'image': canvas['image'] * (1 - layer[..., 3:]) + layer[..., :3],
+        'image': paint(canvas['image'], layer),
         'boxes': tf.ensure_shape(tf.pad(visible, [*room, [0, 0]]), canvas['boxes'].shape),
         'is_person': tf.ensure_shape(
             tf.pad(is_person & is_enough, room), canvas['is_person'].shape),
@@ -198,8 +207,7 @@ def mirror(canvas):
 
 
 def _add_box(canvas, box):
-    side_px = float(canvas['image'].shape[0])
-    visible = intersect(box, tf.constant([-0.5, -0.5, side_px, side_px]))
+    visible = _visible(box, canvas['image'].shape[0])
     is_enough = _is_enough(visible, box)
     row = canvas['n_boxes'][tf.newaxis, tf.newaxis]
 
@@ -208,6 +216,11 @@ def _add_box(canvas, box):
     return {
         **canvas, 'boxes': put('boxes', visible), 'is_person': put('is_person', is_enough),
         'is_ignored': put('is_ignored', ~is_enough), 'n_boxes': canvas['n_boxes'] + 1}
+
+
+def _visible(boxes, side_px):
+    """The parts of boxes inside the canvas."""
+    return intersect(boxes, tf.constant([-0.5, -0.5, side_px, side_px], tf.float32))
 
 
 def _is_enough(visible, box):

@@ -1,7 +1,6 @@
 """Random composites: what is pasted, how large and where."""
 
 import dataclasses
-import math
 
 import tensorflow as tf
 
@@ -102,8 +101,7 @@ class RandomComposite:
         size = tf.cast(tf.shape(image)[1::-1], tf.float32)
         scale = self.config.side_px / tf.reduce_min(size) * (low + (high - low) * zoom)
         shift = (self.config.side_px - scale * size) * tf.stack([x, y])
-        opaque = tf.concat([image, tf.ones_like(image[..., :1])], axis=-1)
-        return composites.place(opaque, scale, shift, self.config.side_px)
+        return composites.place_photo(image, scale, shift, self.config.side_px)
 
     def _most_photo_boxes(self):
         n_scene = 0 if self.scenes is None else self.scenes.boxes.shape[1]
@@ -114,9 +112,7 @@ class RandomComposite:
         choice, zoom, *place = tf.unstack(tf.random.stateless_uniform([4], seed))
         image = _read_image(_pick(choice, tf.constant(self.scenes.paths)))
         size = tf.cast(tf.shape(image)[1::-1], tf.float32)
-        low, high = _SCENE_SIZE
-        fraction = tf.exp(tf.math.log(low) + zoom * math.log(high / low))
-        scale = fraction * self.config.side_px / tf.reduce_max(size)
+        scale = _log_uniform(*_SCENE_SIZE, zoom) * self.config.side_px / tf.reduce_max(size)
         room = self.config.side_px - scale * size
         boxes, is_person, is_ignored = [
             _pick(choice, tf.constant(values)) for values in (
@@ -164,7 +160,7 @@ class RandomComposite:
 
     def _scale(self, box, low, high, random):
         """Scale that makes the larger side of the box log-uniform in [low, high] of the canvas."""
-        fraction = tf.exp(tf.math.log(low) + random * tf.math.log(high / low))
+        fraction = _log_uniform(low, high, random)
         return tf.minimum(fraction * self.config.side_px / tf.reduce_max(box[2:]), _MAX_SCALE)
 
     def _photo_shift(self, image, center, scale, is_single, place):
@@ -228,6 +224,11 @@ def _finish(canvas, seed):
 def _random_count(uniform, highest):
     """1, ..., highest, equally likely; 1 for zero."""
     return 1 + tf.minimum(tf.cast(uniform * highest, tf.int32), highest - 1)
+
+
+def _log_uniform(low, high, uniform):
+    """The number in [low, high] at a fraction of the way between their logarithms."""
+    return tf.exp(tf.math.log(low) + uniform * tf.math.log(high / low))
 
 
 def _numbered(seed, i):
