@@ -110,11 +110,19 @@ def train(config, data, out_dir, start_from=None):
         config: `DetectorTrainConfig`.
         data: `DataPaths`.
         out_dir: Folder of all runs.
-        start_from: See `build_trainer`; without effect where a run is resumed.
+        start_from: See `build_trainer`. A run that is resumed reads it for
+            `config.first_weights_share` only.
 
     Returns:
         The folder `out_dir/<name>`; it holds the calibrated `detector.keras` and `scores.json`.
+
+    Raises:
+        ValueError: See `build_trainer`, or if there are no first weights to take a share of.
     """
+    if config.first_weights_share and start_from is None:
+        raise ValueError(
+            '`start_from` must be given for `first_weights_share`. '
+            f'Received: first_weights_share={config.first_weights_share}')
     run_dir = pathlib.Path(out_dir) / config.name
     network = run.in_float32(build_network, config)
     trainer = build_trainer(config, start_from)
@@ -122,11 +130,23 @@ def train(config, data, out_dir, start_from=None):
         trainer, trainer.detector, network, config,
         lambda first_step: make_batches(config, data, first_step), run_dir, 'uncalibrated.keras')
     network.set_weights(trainer.detector.get_weights())
+    if config.first_weights_share:
+        _mix_in(network, run.load_first_model(start_from), config)
     scores = calibrate(network, config, data)
     callbacks.save_model(network, run_dir / 'detector.keras')
     network.save_weights(str(run_dir / 'detector.weights.h5'))
     writers.write_text(run_dir / 'scores.json', json.dumps(scores, indent=2) + '\n')
     return run_dir
+
+
+def _mix_in(network, first_network, config):
+    """Replaces the network's weights by their mean with the first ones, weighted by share."""
+    start = run.in_float32(build_network, config)
+    layer_weights.take_over_layers(start, first_network)
+    share = config.first_weights_share
+    network.set_weights([
+        share * first + (1 - share) * last
+        for first, last in zip(start.get_weights(), network.get_weights())])
 
 
 def calibrate(network, config, data):

@@ -273,6 +273,8 @@ def test_config_errors():
         CompositeConfig(photo_probability=0.5, scene_probability=0.5, negative_probability=0.1)
     with pytest.raises(ValueError, match='`steps_per_epoch` must divide `n_steps`'):
         DetectorTrainConfig(name='x', n_steps=100, steps_per_epoch=30)
+    with pytest.raises(ValueError, match='`first_weights_share` must be in .*=1.0'):
+        DetectorTrainConfig(name='x', first_weights_share=1.0)
 
 
 def test_default_config_and_its_errors(tmp_path):
@@ -302,6 +304,26 @@ def test_start_from_a_smaller_detector(tmp_path):
             dataclasses.replace(config, n_channels=5), tmp_path / 'small.keras')
     with pytest.raises(ValueError, match='`start_from` must be a .keras file'):
         train_detector.build_trainer(config, tmp_path / 'missing.keras')
+
+
+def test_share_of_the_first_weights(monkeypatch, tmp_path):
+    config = DetectorTrainConfig(
+        name='tiny', composite=SMALL, n_channels=4, trunk_channels=(3, 3, 4, 4, 4),
+        n_blocks=(0, 0, 0, 0, 0), first_weights_share=0.25)
+    first = train_detector.build_network(config)
+    first.save(str(tmp_path / 'first.keras'))
+    finished = []
+    # The training leaves 2 in all weights.
+    monkeypatch.setattr(train_detector.run, 'fit', lambda trainer, model, *_: model.set_weights(
+        [np.full_like(weights, 2) for weights in model.get_weights()]))
+    monkeypatch.setattr(train_detector, 'calibrate', lambda network, *_: finished.append(
+        network.get_weights()) or {})
+    (tmp_path / 'tiny').mkdir()
+    train_detector.train(config, None, tmp_path, tmp_path / 'first.keras')
+    for mixed, weights in zip(finished[0], first.get_weights()):
+        np.testing.assert_allclose(mixed, 0.25 * weights + 1.5, rtol=1e-5)
+    with pytest.raises(ValueError, match='`start_from` must be given for `first_weights_share`'):
+        train_detector.train(config, None, tmp_path)
 
 
 @pytest.mark.slow

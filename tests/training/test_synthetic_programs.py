@@ -99,7 +99,8 @@ def test_content_depends_on_seed_and_number(tmp_path):
     assert len(set(boxes)) == 3
 
 
-@pytest.mark.parametrize('change', [{'n_images': 6}, {'seed': 4}, {'images_per_shard': 3}])
+@pytest.mark.parametrize('change', [
+    {'n_images': 6}, {'seed': 4}, {'images_per_shard': 3}, {'subject': 'busts'}])
 def test_other_settings_in_the_same_folder_are_an_error(drawn, tmp_path, change):
     generate.generate('data', tmp_path, **ARGS)
     before = {path.name: path.read_bytes() for path in tmp_path.glob('*.*')}
@@ -109,7 +110,19 @@ def test_other_settings_in_the_same_folder_are_an_error(drawn, tmp_path, change)
     assert json.loads(before['settings.json']) == ARGS
 
 
+def test_the_subject_reaches_the_sampler(monkeypatch, tmp_path):
+    received = []
+    monkeypatch.setattr(generate, '_worker', {})
+    monkeypatch.setattr(signal, 'signal', lambda *args: None)
+    monkeypatch.setattr(scene, 'SceneSampler', lambda *args: received.append(args))
+    monkeypatch.setattr(generate, 'render_shard', lambda *args, on_image: None)
+    generate._start_worker('counter', 'data', 'cache', 'busts')
+    generate._work((tmp_path, 1, 2, 3))
+    assert received == [('data', 'cache', 'busts')]
+
+
 @pytest.mark.parametrize('change, message', [
+    ({'subject': 'heads'}, "`subject` must be one of .*'busts', 'people'.*'heads'"),
     ({'n_images': 0}, '`n_images` must be positive.*n_images=0'),
     ({'images_per_shard': 0}, '`images_per_shard` must be positive'),
     ({'n_processes': 0}, '`n_processes` must be positive'),

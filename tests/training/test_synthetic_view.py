@@ -45,6 +45,25 @@ def test_sampled_views_show_the_person_upright(figure):
     assert np.max(roll) < 0 and np.mean(roll) < -0.85  # up in the world is up in the photo
 
 
+@pytest.mark.parametrize('facing', [(0, 0, 1), (1, 0, 0), (0, 0, -1)])
+def test_busts_show_heads_close_and_mostly_from_the_front(figure, facing):
+    surface, joints = figure
+    index, joints = skeleton.METRO_24.index, joints.copy()
+    ears = joints[index('head')] + np.array([[70], [-70]]) * np.cross([0, 1, 0], facing)
+    joints[[index('lear'), index('rear')]] = ears
+    joints[index('nose')] = joints[index('head')] + 120 * np.array(facing)
+    is_frontal = []
+    for seed in range(40):
+        camera = view.sample_view(np.random.default_rng(seed), surface, joints, 'busts')
+        head, neck, nose = (
+            camera.to_camera(joints[index(name)]) for name in ('head', 'neck', 'nose'))
+        assert np.all((camera.project(head) > 0) & (camera.project(head) < camera.photo_size))
+        width_mm = camera.photo_size.min() * np.linalg.norm(neck) / camera.focal
+        assert 350 < width_mm < 1600
+        is_frontal.append(nose[2] < head[2])
+    assert np.mean(is_frontal) > 0.8
+
+
 def test_views_are_seeded(figure):
     first, again, other = (
         view.sample_view(np.random.default_rng(seed), *figure) for seed in (1, 1, 2))

@@ -1,7 +1,7 @@
 """Second stage of the person detector in the default models, with portraits.
 
-Goes on from `default_detector_first.py` with photos enlarged about a head. `default_detector.py`
-goes on from here.
+Goes on from `default_detector_first.py` with photos enlarged about a head.
+`default_detector_third.py` goes on from here.
 
 Command:
     python -m training.train_detector training/configs/default_detector_second.py \\

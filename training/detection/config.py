@@ -78,6 +78,10 @@ class DetectorTrainConfig:
         batch_size: Composites per step.
         learning_rate, warmup_steps, weight_decay, clip_norm: See `training.config.TrainConfig`.
         box_loss: Weight of the box loss against that of the heatmap.
+        first_weights_share: Share of the weights that a training starts from in the finished
+            network; the rest are those after the last step. The mean keeps what the first ones
+            are good at while it learns from other data (Wortsman et al., "Robust fine-tuning of
+            zero-shot models", CVPR 2022).
         max_false_boxes: The score is shifted so that the default threshold gives this many
             boxes per photo without people, measured on photos left out of the training.
         steps_per_epoch: Steps between checkpoints and rows of the curves.
@@ -100,6 +104,7 @@ class DetectorTrainConfig:
     weight_decay: float = 0.02
     clip_norm: float = 10.0
     box_loss: float = 2.0
+    first_weights_share: float = 0.0
     max_false_boxes: float = 0.22
     steps_per_epoch: int = 200
     seed: int = 1
@@ -111,6 +116,10 @@ class DetectorTrainConfig:
         train_config.check_update_settings(self)
         checks.positive(self.batch_size, 'batch_size')
         checks.positive(self.max_false_boxes, 'max_false_boxes')
+        if not 0 <= self.first_weights_share < 1:
+            raise ValueError(
+                '`first_weights_share` must be in [0, 1). '
+                f'Received: first_weights_share={self.first_weights_share}')
         train_config.check_divisible(
             self.batch_size, 'batch_size', self.optimizer.accumulation_steps)
         if self.optimizer.max_kernel_norm is not None:

@@ -22,9 +22,10 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 import numpy as np  # noqa: E402
 import tqdm  # noqa: E402
 
+from metro_tf import checks  # noqa: E402
 from training import folder_settings  # noqa: E402
 from training.datasets import records  # noqa: E402
-from training.synthetic import body, scene  # noqa: E402
+from training.synthetic import body, scene, view  # noqa: E402
 
 _POLL_SECONDS = 0.5
 _worker = {}
@@ -37,8 +38,9 @@ def main(argv=None):
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
         generate(
-            args.data_dir, args.out_dir, args.n_images, args.seed, n_processes=args.n_processes,
-            images_per_shard=args.images_per_shard, cache_dir=args.cache_dir)
+            args.data_dir, args.out_dir, args.n_images, args.seed, subject=args.subject,
+            n_processes=args.n_processes, images_per_shard=args.images_per_shard,
+            cache_dir=args.cache_dir)
     except (ValueError, RuntimeError) as error:
         print(f'Error: {error}', file=sys.stderr)
         return 2
@@ -55,14 +57,17 @@ def parse_args(argv):
     parser.add_argument('--out-dir', required=True, help='folder for the shards')
     parser.add_argument('--n-images', type=int, required=True)
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--subject', choices=view.SUBJECTS, default='people',
+        help='people at all distances, or busts only (default: %(default)s)')
     parser.add_argument('--n-processes', type=int, default=1)
     parser.add_argument('--images-per-shard', type=int, default=256)
     parser.add_argument('--cache-dir', help='parsed morph targets; default: OUT_DIR/cache')
     return parser.parse_args(argv)
 
 
-def generate(data_dir, out_dir, n_images, seed, *, n_processes=1, images_per_shard=256,
-             cache_dir=None):
+def generate(data_dir, out_dir, n_images, seed, *, subject='people', n_processes=1,
+             images_per_shard=256, cache_dir=None):
     """Renders the shards that `out_dir` still lacks.
 
     Args:
@@ -70,6 +75,7 @@ def generate(data_dir, out_dir, n_images, seed, *, n_processes=1, images_per_sha
         out_dir: Folder for the shards, made if missing.
         n_images: Number of images in all.
         seed: Non-negative int. The same seed gives the same images.
+        subject: What photos show, one of `view.SUBJECTS`.
         n_processes: Number of rendering processes.
         images_per_shard: Images per file; the last file may have fewer.
         cache_dir: Folder for parsed morph targets, by default `cache` in `out_dir`.
@@ -84,12 +90,15 @@ def generate(data_dir, out_dir, n_images, seed, *, n_processes=1, images_per_sha
             raise ValueError(
                 f'`{name}` must be positive (a seed may be 0). '
                 f'Received: {name}={seed if name == "seed" else value}')
+    checks.one_of(subject, view.SUBJECTS, 'subject')
     scene.check_data_dir(data_dir)
     out_dir = Path(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     cache_dir = Path(cache_dir or out_dir / 'cache')
-    folder_settings.keep(out_dir, {
-        'n_images': n_images, 'seed': seed, 'images_per_shard': images_per_shard}, 'out_dir')
+    settings = {'n_images': n_images, 'seed': seed, 'images_per_shard': images_per_shard}
+    if subject != 'people':  # older folders do not name it
+        settings['subject'] = subject
+    folder_settings.keep(out_dir, settings, 'out_dir')
     jobs = [
         (out_dir / f'people-{i_shard:05d}{records.SUFFIX}', seed, i_shard,
          min(images_per_shard, n_images - i_shard * images_per_shard))
@@ -101,7 +110,7 @@ def generate(data_dir, out_dir, n_images, seed, *, n_processes=1, images_per_sha
         # The cache is written once here, not by all processes at the same time.
         body.BodyModel(Path(data_dir) / 'makehuman', cache_dir)
         n_done = n_images - sum(job[-1] for job in missing)
-        _run(missing, n_processes, (str(data_dir), str(cache_dir)), (n_done, n_images))
+        _run(missing, n_processes, (str(data_dir), str(cache_dir), subject), (n_done, n_images))
 
 
 def render_shard(sampler, path, seed, i_shard, n_images, on_image=lambda: None):
@@ -145,16 +154,16 @@ def _run(jobs, n_processes, sampler_args, progress):
         bar.update(n_done + counter.value - bar.n)
 
 
-def _start_worker(counter, data_dir, cache_dir):
+def _start_worker(counter, *sampler_args):
     """Initialises a process; the sampler is made on first use, where errors are reported."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    _worker.update(counter=counter, data_dir=data_dir, cache_dir=cache_dir, sampler=None)
+    _worker.update(counter=counter, sampler_args=sampler_args, sampler=None)
 
 
 def _work(job):
     """Renders one shard in a worker process."""
     if _worker['sampler'] is None:
-        _worker['sampler'] = scene.SceneSampler(_worker['data_dir'], _worker['cache_dir'])
+        _worker['sampler'] = scene.SceneSampler(*_worker['sampler_args'])
     render_shard(_worker['sampler'], *job, on_image=_count_image)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from metro_tf import skeleton
+from metro_tf import checks, skeleton
 from training.datasets import example as example_lib
 from training.synthetic import body as body_lib
 from training.synthetic import poses, render, view, wardrobe
@@ -26,14 +26,16 @@ class SceneSampler:
     Args:
         data_dir: Folder with `makehuman/` and `motions/`.
         cache_dir: Folder for parsed morph targets.
+        subject: What photos show, one of `view.SUBJECTS`.
 
     Raises:
-        ValueError: If a data folder is missing.
+        ValueError: If a data folder is missing, or the subject is unknown.
         RuntimeError: If rendering is not possible.
     """
 
-    def __init__(self, data_dir, cache_dir):
+    def __init__(self, data_dir, cache_dir, subject='people'):
         check_data_dir(data_dir)
+        self._subject = checks.one_of(subject, view.SUBJECTS, 'subject')
         data_dir = Path(data_dir)
         self._body = body_lib.BodyModel(data_dir / 'makehuman', cache_dir)
         self._wardrobe = wardrobe.Wardrobe(self._body)
@@ -64,7 +66,8 @@ class SceneSampler:
         transforms = self._body.bone_transforms(person.heads, self._poses.sample(rng))
         positions, normals, joints = person.pose(transforms)
         positions, joints = (body_lib.MM_PER_UNIT * points for points in (positions, joints))
-        camera = view.sample_view(rng, positions[::_SURFACE_STRIDE], joints)
+        camera = view.sample_view(
+            rng, positions[::_SURFACE_STRIDE], joints, self._subject)
         positions, joints = camera.to_camera(positions), camera.to_camera(joints)
         window = view.cut_window(camera, positions, rng)
         camera_up = camera.rotation @ np.array([0.0, 1.0, 0.0])

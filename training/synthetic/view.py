@@ -11,17 +11,22 @@ from scipy.spatial import transform
 from metro_tf import skeleton
 from training.datasets import window
 
+# What photos show: people at all distances, or only busts, as in a passport or on a poster.
+SUBJECTS = ('people', 'busts')
 _MODES = ('whole', 'cut', 'portrait')
 _MODE_PROBABILITIES = (0.72, 0.14, 0.14)
 _ASPECTS = (4 / 3, 3 / 2, 16 / 9, 1.0, 3 / 4, 2 / 3, 9 / 16)
 _ASPECT_PROBABILITIES = (0.25, 0.22, 0.13, 0.12, 0.12, 0.11, 0.05)
 _FOV_RANGE_DEG = (30.0, 80.0)
+_BUST_FOV_RANGE_DEG = (15.0, 60.0)
+_LOWEST_BUST_WIDTH_MM, _HIGHEST_BUST_WIDTH_MM = 450.0, 1100.0
 _MIN_DEPTH_MM = 250.0
 _MAX_ATTEMPTS = 16
 _WINDOW_ENLARGEMENT = 1.5
 _BOX_SIDE_RANGE_PX = (160.0, window.MAX_BOX_SIDE_PX)
 # Fraction of the surface that may lie within the photo, per mode.
-_VISIBLE_FRACTIONS = {'whole': (1.0, 1.0), 'cut': (0.3, 0.95), 'portrait': (0.12, 0.85)}
+_VISIBLE_FRACTIONS = {
+    'whole': (1.0, 1.0), 'cut': (0.3, 0.95), 'portrait': (0.12, 0.85), 'bust': (0.05, 0.85)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -62,18 +67,19 @@ class Window:
     frame: np.ndarray
 
 
-def sample_view(rng, surface, joints):
+def sample_view(rng, surface, joints, subject='people'):
     """Samples a camera that sees the person, whole or in part.
 
     Args:
         rng: Random generator.
         surface: float array `[points, 3]` on the person's surface, world frame (y up), mm.
         joints: float array `[24, 3]`, world frame, mm.
+        subject: One of `SUBJECTS`.
 
     Returns:
         A `View`.
     """
-    mode = rng.choice(_MODES, p=_MODE_PROBABILITIES)
+    mode = 'bust' if subject == 'busts' else rng.choice(_MODES, p=_MODE_PROBABILITIES)
     for i_attempt in range(_MAX_ATTEMPTS):
         view = _propose(rng, mode, surface, joints, i_attempt / _MAX_ATTEMPTS)
         if _is_acceptable(view, mode, surface, joints):
@@ -113,6 +119,8 @@ def cut_window(view, surface, rng):
 
 def _propose(rng, mode, surface, joints, progress):
     """A random view; `progress` from 0 to 1 makes the whole person ever easier to fit in."""
+    if mode == 'bust':
+        return _propose_bust(rng, joints)
     aspect = rng.choice(_ASPECTS, p=_ASPECT_PROBABILITIES)
     photo_size = np.array([min(aspect, 1.0), min(1 / aspect, 1.0)])
     focal = 0.5 / np.tan(np.radians(rng.uniform(*_FOV_RANGE_DEG)) / 2)
@@ -132,6 +140,23 @@ def _propose(rng, mode, surface, joints, progress):
     return _look(_sample_rotation(rng), center, distance, focal, photo_size, offset)
 
 
+def _propose_bust(rng, joints):
+    """A view of head and shoulders, mostly from the front."""
+    aspect = rng.choice(_ASPECTS, p=_ASPECT_PROBABILITIES)
+    photo_size = np.array([min(aspect, 1.0), min(1 / aspect, 1.0)])
+    focal = 0.5 / np.tan(np.radians(rng.uniform(*_BUST_FOV_RANGE_DEG)) / 2)
+    width_mm = np.exp(rng.uniform(
+        np.log(_LOWEST_BUST_WIDTH_MM), np.log(_HIGHEST_BUST_WIDTH_MM)))
+    neck, spin, nose, *ears = (
+        joints[skeleton.METRO_24.index(name)] for name in ('neck', 'spin', 'nose', 'lear', 'rear'))
+    center = neck + rng.uniform(-0.6, 0.8) * (spin - neck)
+    x, _, z = nose - np.mean(ears, axis=0)
+    heading_deg = rng.normal(0, 40) - np.degrees(np.arctan2(x, z))
+    return _look(
+        _sample_rotation(rng, heading_deg), center, width_mm * focal / photo_size.min(), focal,
+        photo_size, rng.normal(0, 0.08, 2) * photo_size)
+
+
 def _look(rotation, center, distance, focal, photo_size, offset):
     """View with `center` at a distance in the direction of a photo position (0 = middle)."""
     ray = np.array([*(offset / focal), 1.0])
@@ -139,12 +164,17 @@ def _look(rotation, center, distance, focal, photo_size, offset):
     return View(rotation, translation, focal, photo_size)
 
 
-def _sample_rotation(rng):
-    """World-to-camera rotation: any heading, mostly level, some roll."""
+def _sample_rotation(rng, heading_deg=None):
+    """World-to-camera rotation: any heading unless one is given, mostly level, some roll.
+
+    At heading 0 the camera sees the front of who faces the world's z.
+    """
     steep = rng.random() < 0.15
     pitch = rng.uniform(-45, 70) if steep else np.clip(rng.normal(7, 13), -35, 50)
     roll = np.clip(rng.normal(0, 7), -20, 20)
-    heading = transform.Rotation.from_euler('y', rng.uniform(0, 360), degrees=True)
+    if heading_deg is None:
+        heading_deg = rng.uniform(0, 360)
+    heading = transform.Rotation.from_euler('y', heading_deg, degrees=True)
     # y up and z towards the viewer becomes y down and z away from it.
     flip = transform.Rotation.from_euler('x', 180, degrees=True)
     tilt = transform.Rotation.from_euler('zx', [roll, pitch], degrees=True)
@@ -162,7 +192,7 @@ def _is_acceptable(view, mode, surface, joints):
     low, high = _VISIBLE_FRACTIONS[mode]
     head = skeleton.METRO_24.index('head')
     return (low <= is_inside[0].mean() <= high and is_inside[1].sum() >= 8
-            and (mode != 'portrait' or is_inside[1][head]))
+            and (mode not in ('portrait', 'bust') or is_inside[1][head]))
 
 
 def _center(points):
