@@ -16,6 +16,10 @@ absolute poses; 2.5D models are scored with the root depth from bone lengths and
 
 --truncation: errors of rendered people of whom 0 to 60 % of the joints are cut off, for the joints
 inside and outside the crop, of several models on the same views.
+
+--protocol margipose: PCK, MPJPE and AUC as in MargiPose's paper, without and with Procrustes, for
+MargiPose and MeTRAbs; see `training.evaluation.margipose_protocol`. --label-version scores the
+same predictions against other labels as well.
 """
 
 import argparse
@@ -28,7 +32,7 @@ from training import pipeline, run
 from training.augment import background
 from training.config import TrainConfig
 from training.datasets import lspet, records
-from training.evaluation import report, truncation
+from training.evaluation import label_versions, margipose_protocol, report, ten_crop, truncation
 from training.evaluation.scores import evaluate
 
 
@@ -51,14 +55,67 @@ def evaluate_truncation(crop_models, source, bank, seed):
     return curves
 
 
+def evaluate_protocol(crop_model, config, sources, bank, versions, *, joints, views,
+                      photo_height_px):
+    """Scores of `margipose_protocol.evaluate` for every source, with the settings they depend on.
+
+    Args:
+        crop_model, joints: See `margipose_protocol.evaluate`.
+        config: `TrainConfig`.
+        sources: Dict from name to unbatched dataset of examples.
+        bank, views, photo_height_px: See `ten_crop.views_dataset`.
+        versions: The `label_versions` of `margipose_protocol.evaluate`.
+
+    Returns:
+        Dict of JSON types: `protocol`, `joints`, `n_crops`, `photo_height_px` (None where it makes
+        no difference), and in `scores` the result for each name.
+    """
+    scores = {}
+    for name, source in sources.items():
+        dataset = ten_crop.views_dataset(
+            config, source, bank, views, photo_height_px=photo_height_px)
+        scores[name] = margipose_protocol.evaluate(crop_model, dataset, joints, versions, name)
+    return {
+        'protocol': 'margipose', 'joints': joints, 'n_crops': len(views),
+        'photo_height_px': photo_height_px if len(views) > 1 else None, 'scores': scores}
+
+
+def _run_protocol(args, crop_model, config, sources, bank):
+    """Evaluates as the arguments say and prints the tables."""
+    result = evaluate_protocol(
+        crop_model, config, sources, bank, _read_label_versions(args),
+        joints=args.joints or 'common_14',
+        views=ten_crop.TEN_VIEWS if args.multi_crop else ten_crop.ONE_VIEW,
+        photo_height_px=args.photo_height or ten_crop.PHOTO_HEIGHT_PX)
+    for name, scores in result['scores'].items():
+        print(f'{name}\n\n{margipose_protocol.table(scores)}\n')
+    return result
+
+
+def _read_label_versions(args):
+    """Dict from name to `LabelVersion`."""
+    if not args.label_version:
+        return {}
+    [folder] = _record_dirs(args).values()
+    names = label_versions.read_example_names(folder)
+    return {
+        version: label_versions.read(path, margipose_protocol.JOINTS.joint_names, names)
+        for version, path in args.label_version}
+
+
+def _record_dirs(args):
+    """Folders of records by name."""
+    named = {'synthetic_holdout': args.synth_dir} if args.synth_dir else {}
+    return {**named, **{folder: folder for folder in args.records_dir}}
+
+
 def _sources(args, joint_names):
     """Datasets by name, of as many examples as asked for."""
     sources = {}
     if args.lspet_dir:
         sources['lspet_holdout'] = lspet.make_dataset(
             args.lspet_dir, 'holdout', args.first, joint_names)
-    named = {'synthetic_holdout': args.synth_dir} if args.synth_dir else {}
-    for name, folder in {**named, **{folder: folder for folder in args.records_dir}}.items():
+    for name, folder in _record_dirs(args).items():
         sources[name] = records.read_dataset(folder, joint_names).take(args.first or -1)
     return sources
 
@@ -84,13 +141,62 @@ def _parse_args():
         '--truncation', action='store_true', help='errors of people who are cut off')
     parser.add_argument('--plot', help='PNG file for the curves of --truncation')
     parser.add_argument('--out', help='JSON file for the scores')
+    _add_protocol_arguments(parser)
     args = parser.parse_args()
     if args.truncation:
-        if not args.synth_dir or args.lspet_dir or args.records_dir or args.flip:
-            parser.error('--truncation takes --synth-dir, and no other data and no --flip')
+        if not args.synth_dir or args.lspet_dir or args.records_dir or args.flip or args.protocol:
+            parser.error(
+                '--truncation takes --synth-dir, and no other data, no --flip and no --protocol')
     elif len(args.crop_model) > 1 or args.plot:
         parser.error('several models and --plot need --truncation')
+    _check_protocol_arguments(parser, args)
     return args
+
+
+def _add_protocol_arguments(parser):
+    group = parser.add_argument_group('the protocol of a paper')
+    group.add_argument('--protocol', choices=['margipose'])
+    group.add_argument(
+        '--multi-crop', action='store_true', help='average the poses of ten crops per person')
+    group.add_argument(
+        '--photo-height', type=float, metavar='PX', help='height of the photo in the pixels by '
+        f'which the ten crops are moved: {ten_crop.PHOTO_HEIGHT_PX:.0f} as on MPI-INF-3DHP '
+        '(default), 1000 on Human3.6M')
+    group.add_argument(
+        '--joints', choices=list(margipose_protocol.JOINT_SETS),
+        help='the joints to score: common_14 as on MPI-INF-3DHP (default), or all 17 as on '
+        'Human3.6M')
+    group.add_argument(
+        '--label-version', action='append', default=[], type=_name_and_path, metavar='NAME=FILE',
+        help='NPZ file of other labels for all examples of the one data set: names [n], '
+        'coords3d_cam [n, joints, 3] in mm, joint_names [joints]; repeatable')
+
+
+def _name_and_path(text):
+    name, _, path = text.partition('=')
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f'must be NAME=FILE. Received: {text}')
+    return name, path
+
+
+def _check_protocol_arguments(parser, args):
+    has_own_options = bool(
+        args.multi_crop or args.photo_height is not None or args.joints or args.label_version)
+    names = [margipose_protocol.OWN_LABELS, *(name for name, _ in args.label_version)]
+    if not args.protocol:
+        if has_own_options:
+            parser.error(
+                '--multi-crop, --photo-height, --joints and --label-version need --protocol')
+    elif args.lspet_dir or args.flip or not _record_dirs(args):
+        parser.error(
+            '--protocol takes --synth-dir or --records-dir, and no --lspet-dir and no --flip')
+    elif args.photo_height is not None and not (args.multi_crop and args.photo_height > 0):
+        parser.error('--photo-height must be positive and needs --multi-crop')
+    elif args.label_version and len(_record_dirs(args)) > 1:
+        parser.error('--label-version takes one data set')
+    elif len(set(names)) < len(names):
+        parser.error(
+            f'names of --label-version must be distinct and not {margipose_protocol.OWN_LABELS}')
 
 
 def main():
@@ -110,6 +216,8 @@ def main():
         print(report.truncation_table(scores))
         if args.plot:
             writers.write_bytes(args.plot, report.truncation_plot(scores))
+    elif args.protocol:
+        scores = _run_protocol(args, *crop_models.values(), config, sources, bank)
     else:
         [crop_model] = crop_models.values()
         scores = {

@@ -99,8 +99,10 @@ def crop_view(example, box, zoom, angle, is_mirrored, crop_side_px, mirror_mappi
 
     Returns:
         The example with the labels `coords3d_cam` (mm, frame of the virtual camera), `coords2d`
-        (px in the crop), `intrinsics` (of the crop) and the masks replaced, and
-        `crop_to_image` `[3, 3]`, the homography from crop pixels to pixels of the stored image.
+        (px in the crop), `intrinsics` (of the crop) and the masks replaced, and with
+        `crop_to_image` `[3, 3]`, the homography from crop pixels to pixels of the stored image,
+        and `camera_to_crop` `[3, 3]`, the rotation (and mirroring, if so) from the frame of the
+        stored image's camera to that of the virtual one.
     """
     rotations, box_scales = view.virtual_cameras(
         box[tf.newaxis], example['intrinsics'][tf.newaxis], tf.zeros([1, 5]),
@@ -125,7 +127,8 @@ def crop_view(example, box, zoom, angle, is_mirrored, crop_side_px, mirror_mappi
         'joint_validity_mask_2d': mask_2d,
         'visibility': tf.gather(example['visibility'], order),
         'intrinsics': intrinsics,
-        'crop_to_image': tf.linalg.inv(image_to_crop)}
+        'crop_to_image': tf.linalg.inv(image_to_crop),
+        'camera_to_crop': turn}
 
 
 @dataclasses.dataclass(frozen=True)
