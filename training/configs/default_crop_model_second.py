@@ -2,7 +2,8 @@
 
 Goes on from `default_crop_model_first.py` with two residual blocks more at the end of the top-down
 path, which start as identity, and more people cut off by the crop. Takes about an hour on two cores
-with bfloat16 instructions. `default_crop_model.py` goes on from here.
+with bfloat16 instructions. `default_crop_model_third.py` goes on
+from here.
 
 Command:
     python -m training.extend --start-from runs/default_crop_model_first/crop_model.keras \\

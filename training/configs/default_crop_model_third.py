@@ -1,13 +1,13 @@
-"""The crop model in `saved_models/default`: a compact ResNet with a top-down path, 128 px.
+"""Third stage of the crop model in `saved_models/default`, with people of whom little is seen.
 
-Third stage after `default_crop_model_second.py`: still more people cut off by the crop, and real
+Goes on from `default_crop_model_second.py` with still more people cut off by the crop, and real
 ones of whom only a part is seen: those of the ImageNet samples with joints drawn by eye. Takes half
-an hour on two cores with bfloat16 instructions; scores are in saved_models/README.md.
+an hour on two cores with bfloat16 instructions. `default_crop_model.py` goes on from here.
 
 Command:
     python -m training.import_folder backgrounds/with_people \\
         --annotations training/annotations/imagenet_samples_joints.json --out records/samples
-    python -m training.train training/configs/default_crop_model.py --synth-dir records/train \\
+    python -m training.train training/configs/default_crop_model_third.py --synth-dir records/train \\
         --lspet-dir lspet --records-2d-dir records/samples/2d \\
         --background-dir backgrounds/no_people --background-dir backgrounds/with_people \\
         --start-from runs/default_crop_model_second/crop_model.keras
@@ -22,5 +22,5 @@ def config():
     """Returns the settings."""
     base = default_crop_model_second.config()
     return dataclasses.replace(
-        base, name='default_crop_model', n_steps=3500, learning_rate=8e-4, own_share=0.15,
+        base, name='default_crop_model_third', n_steps=3500, learning_rate=8e-4, own_share=0.15,
         augment=dataclasses.replace(base.augment, partial_visibility_probability=0.3))
