@@ -26,6 +26,7 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m tests.benchmarks.crops
 	$(BIN)/python -m tests.benchmarks.estimator
 	$(BIN)/python -m tests.benchmarks.training_steps
+	$(BIN)/python -m tests.benchmarks.heads
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

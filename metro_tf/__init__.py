@@ -23,6 +23,8 @@ _HOMES = {
     'Metro': 'metro_tf.models',
     'Pose25D': 'metro_tf.models',
     'LatentMetrabs': 'metro_tf.models',
+    'MargiPose': 'metro_tf.models',
+    'AbsoluteMargiPose': 'metro_tf.models',
     'PersonDetector': 'metro_tf.detection',
     'Skeleton': 'metro_tf.skeleton',
     'crop_people': 'metro_tf.cropping.people',
@@ -31,8 +33,8 @@ _HOMES = {
 
 __all__ = [
     '__version__', 'load', 'PoseEstimator', 'EstimatorConfig', 'HeatmapConfig', 'Metrabs', 'Metro',
-    'Pose25D', 'LatentMetrabs', 'PersonDetector', 'Skeleton', 'crop_people', 'uncrop_poses',
-    'export', 'geometry', 'losses', 'metrics', 'skeleton']
+    'Pose25D', 'LatentMetrabs', 'MargiPose', 'AbsoluteMargiPose', 'PersonDetector', 'Skeleton',
+    'crop_people', 'uncrop_poses', 'export', 'geometry', 'losses', 'metrics', 'skeleton']
 
 
 def __getattr__(name):

@@ -16,18 +16,24 @@ class CropNetwork(tf.Module):
             takes float32 images `[n, side, side, 3]` in [0, 1] and crop intrinsics `[n, 3, 3]`,
             gives `[n, joints, 3]` in mm in the crop camera's frame, and has the attributes
             `input_resolution`, `joint_names`, `joint_edges` and `mirror_mapping`.
+        uncertainty: Whether to predict uncertainties besides. Then `crop_model` needs the method
+            `predict_with_uncertainty`, which takes what a call takes and gives besides the poses
+            `[n, joints]`, mm.
 
     Attributes:
         input_resolution: Int, side of the crops in px.
         joint_names: Tuple of strings.
         joint_edges: Tuple of pairs of joint indices.
         mirror_mapping: Tuple of ints, see `skeleton.Skeleton`.
+        predict: `tf.function` from float32 crops in [0, 1] and their intrinsics to a dict of
+            float32 tensors: `poses` and, only if asked for, `uncertainty`.
+        output_shapes: Dict from the names of these to their shapes behind the axis of the crops.
 
     Raises:
-        ValueError: If `crop_model` lacks an attribute.
+        ValueError: If `crop_model` lacks an attribute, or offers no uncertainty that is asked for.
     """
 
-    def __init__(self, crop_model):
+    def __init__(self, crop_model, uncertainty=False):
         super().__init__(name='crop_network')
         for name in ('input_resolution', 'joint_names', 'joint_edges', 'mirror_mapping'):
             if not hasattr(crop_model, name):
@@ -39,6 +45,10 @@ class CropNetwork(tf.Module):
         self.joint_names = tuple(crop_model.joint_names)
         self.joint_edges = tuple((int(i), int(j)) for i, j in crop_model.joint_edges)
         self.mirror_mapping = tuple(int(i) for i in crop_model.mirror_mapping)
+        self.output_shapes = {'poses': (len(self.joint_names), 3)}
+        if uncertainty:
+            _check_offers_uncertainty(crop_model)
+            self.output_shapes['uncertainty'] = (len(self.joint_names),)
         self.predict = tf.function(
             self._predict, input_signature=self.tensor_specs(), autograph=False)
 
@@ -73,17 +83,32 @@ class CropNetwork(tf.Module):
             raise ValueError(
                 f'`intrinsic_matrix` must have the shape {specs[1].shape}. '
                 f'Received: {intrinsic_matrix.shape}')
-        return self.predict(to_unit_range(image), tf.cast(intrinsic_matrix, tf.float32))
+        return self.predict(to_unit_range(image), tf.cast(intrinsic_matrix, tf.float32))['poses']
 
     def _predict(self, image, intrinsic_matrix):
-        if isinstance(self.crop_model, keras.Model):
-            poses = self.crop_model((image, intrinsic_matrix), training=False)
-        else:
-            poses = self.crop_model(image, intrinsic_matrix)
-        return tf.ensure_shape(tf.cast(poses, tf.float32), [None, len(self.joint_names), 3])
+        outputs = self._call_model(image, intrinsic_matrix)
+        return {
+            name: tf.ensure_shape(tf.cast(output, tf.float32), [None, *shape])
+            for (name, shape), output in zip(self.output_shapes.items(), outputs)}
+
+    def _call_model(self, image, intrinsic_matrix):
+        """Sequence of an output for each of `output_shapes`."""
+        is_keras = isinstance(self.crop_model, keras.Model)
+        inputs = [(image, intrinsic_matrix)] if is_keras else [image, intrinsic_matrix]
+        if 'uncertainty' in self.output_shapes:
+            return self.crop_model.predict_with_uncertainty(*inputs)
+        return [self.crop_model(*inputs, training=False) if is_keras else self.crop_model(*inputs)]
 
 
 IMAGE_DTYPES = (tf.float16, tf.float32, tf.uint8)
+
+
+def _check_offers_uncertainty(crop_model):
+    has_method = hasattr(crop_model, 'predict_with_uncertainty')
+    if not getattr(crop_model, 'has_uncertainty', has_method):
+        raise ValueError(
+            '`crop_model` must have the method `predict_with_uncertainty`, as Metrabs and '
+            f'MargiPose have, for `uncertainty`. Received: {type(crop_model).__name__}')
 
 
 def to_unit_range(image):

@@ -31,6 +31,8 @@ class EstimatorConfig:
         nms_distance_mm: See `plausibility.suppress_similar_poses`, as are the next two.
         nms_similarity: The similarity up to which two poses count as different people.
         max_poses: Largest number of people per image after filtering.
+        uncertainty: Whether results hold the uncertainty of every joint, see
+            `models.crop_model.CropModel.uncertainty_mm`.
     """
     max_angle: float = math.radians(25)
     angle_spread: str = 'narrow'
@@ -42,6 +44,7 @@ class EstimatorConfig:
     nms_distance_mm: float = plausibility.NMS_DISTANCE_MM
     nms_similarity: float = plausibility.NMS_SIMILARITY
     max_poses: int = plausibility.MAX_POSES
+    uncertainty: bool = False
 
     def __post_init__(self):
         # Fails on an unknown spread or a setting of the wrong type.
@@ -50,6 +53,10 @@ class EstimatorConfig:
             raise ValueError(
                 '`bone_min_ratio` must be between 0 and `bone_max_ratio`. Received: '
                 f'bone_min_ratio={self.bone_min_ratio}, bone_max_ratio={self.bone_max_ratio}')
+        if not isinstance(self.uncertainty, bool):
+            raise ValueError(
+                '`uncertainty` must be True or False, since results have other keys with it. '
+                f'Received: uncertainty={self.uncertainty!r}')
 
     def of_function(self, *names):
         """Dict of some of the settings, for use as keyword arguments."""
@@ -64,6 +71,8 @@ _RETURNS = """Returns:
     poses3d: float32 [joints, 3], mm, world frame; [num_aug, joints, 3] with average_aug=False.
     poses2d: float32 [joints, 2] (or [num_aug, joints, 2]), px in the given, distorted image.
     detection_indices: int32, the number of the person's detection (or given box) in its image.
+    uncertainty: float32 [joints] (or [num_aug, joints]), mm, the standard deviation of each joint
+        under its heatmaps (only of an estimator with uncertainty=True).
     People are in the order of detections or boxes; after suppression of implausible poses, in
     descending order of score.
 
@@ -124,7 +133,8 @@ class PoseEstimator(tf.Module):
     def __init__(self, crop_model, detector=None, *, mean_bone_lengths_mm=None, **settings):
         super().__init__(name='pose_estimator')
         self.config = EstimatorConfig(**settings)
-        self.crop_model = crop_network.CropNetwork(_checked_absolute(crop_model))
+        self.crop_model = crop_network.CropNetwork(
+            _checked_absolute(crop_model), self.config.uncertainty)
         self.detector = None if detector is None else protocol.check_detector(detector)
         self.mean_bone_lengths_mm = _checked_bone_lengths(
             mean_bone_lengths_mm, self.crop_model.joint_edges)
@@ -243,26 +253,35 @@ class PoseEstimator(tf.Module):
             f'{sorted(self.per_skeleton_joint_names)}.', [skeleton])
         with tf.control_dependencies([check]):
             skeleton = tf.identity(skeleton)
-        poses_cam, poses_world, poses2d = self._predict_people(
+        poses_cam, predictions = self._predict_people(
             image, boxes, image_index, *(arguments[name] for name in _PREDICT_ARGUMENTS))
-        people = {'boxes': boxes, 'poses3d': poses_world, 'poses2d': poses2d,
-                  'detection_indices': detection_indices}
+        people = {'boxes': boxes, **predictions, 'detection_indices': detection_indices}
         kept = tf.cond(
             suppress_implausible_poses,
-            lambda: self._plausible_people(poses_cam, poses2d, boxes, image_index),
+            lambda: self._plausible_people(poses_cam, people['poses2d'], boxes, image_index),
             lambda: tf.range(tf.size(image_index)))
         people = {name: tf.gather(values, kept) for name, values in people.items()}
+        return self._selected(people, skeleton, average_aug), tf.gather(image_index, kept)
+
+    def _selected(self, people, skeleton, average_aug):
+        """Results with the joints of a skeleton, averaged over the augmentations if asked for."""
+        people = dict(people)
         for name in ('poses3d', 'poses2d'):
             poses = self._selections.select(people[name], skeleton)
             people[name] = tf.cond(
                 average_aug, lambda: tf.reduce_mean(poses, axis=1), lambda: poses)
-        return people, tf.gather(image_index, kept)
+        if self.config.uncertainty:
+            uncertainty = self._selections.select(
+                people['uncertainty'][..., tf.newaxis], skeleton)[..., 0]
+            people['uncertainty'] = tf.cond(
+                average_aug, lambda: tta.average_uncertainty(uncertainty), lambda: uncertainty)
+        return people
 
     def _predict_people_graph(
             self, images, boxes, image_index, intrinsic_matrix, distortion_coeffs,
             extrinsic_matrix, world_up_vector, default_fov_degrees, internal_batch_size,
             antialias_factor, num_aug):
-        """Poses `[n, num_aug, joints, ...]` of people: camera frame, world frame, image."""
+        """Poses in the camera frame, and a dict of results, all `[n, num_aug, joints, ...]`."""
         cameras = calibration.prepare_cameras(
             tf.shape(images), intrinsic_matrix, distortion_coeffs, extrinsic_matrix,
             world_up_vector, default_fov_degrees).per_person(image_index)
@@ -273,15 +292,18 @@ class PoseEstimator(tf.Module):
                 ('internal_batch_size', internal_batch_size, 0))]
         with tf.control_dependencies(checks):
             num_aug = tf.identity(num_aug)
-        poses = self._predictor.predict(
+        outputs = self._predictor.predict(
             images, image_index, boxes, cameras, num_aug, antialias_factor, internal_batch_size)
+        poses = outputs.pop('poses')
         points = tf.reshape(poses, [-1, num_aug * self._n_joints, 3])
         points_norm = points[..., :2] / tf.maximum(points[..., 2:], _MIN_DEPTH_MM)
         poses2d = camera.to_pixels(
             distortion.distort_points(points_norm, cameras.distortion_coeffs), cameras.intrinsics)
         poses_world = camera.camera_to_world(points, cameras.extrinsics)
         shape = [-1, num_aug, self._n_joints]
-        return (poses, tf.reshape(poses_world, [*shape, 3]), tf.reshape(poses2d, [*shape, 2]))
+        return poses, {
+            'poses3d': tf.reshape(poses_world, [*shape, 3]),
+            'poses2d': tf.reshape(poses2d, [*shape, 2]), **outputs}
 
     def _plausible_people_graph(self, poses, poses2d, boxes, image_index):
         """Indices of plausible people, by image and descending score, without repetitions."""

@@ -48,7 +48,8 @@ class PosePredictor(tf.Module):
             internal_batch_size: Int32 scalar, crops per call of the network; 0 is all.
 
         Returns:
-            Float32 tensor `[n, num_aug, joints, 3]`, original camera frame, mm.
+            Dict of float32 tensors: `poses` `[n, num_aug, joints, 3]`, original camera frame, mm,
+            and, if the crop network gives it, `uncertainty` `[n, num_aug, joints]`, mm.
         """
         rotations, box_scales = view.virtual_cameras(
             boxes, cameras.intrinsics, cameras.distortion_coeffs, cameras.up,
@@ -61,7 +62,7 @@ class PosePredictor(tf.Module):
             tf.maximum(internal_batch_size // num_aug, 1))
 
         def predict_some(*people):
-            """Poses of some of the people, in one batch."""
+            """Outputs for some of the people, in one batch."""
             return self._predict_batch(images, *people, num_aug, antialias_factor)
 
         return tf.cond(
@@ -70,26 +71,28 @@ class PosePredictor(tf.Module):
             lambda: self._in_batches(predict_some, people, n_people, batch_size, num_aug))
 
     def _in_batches(self, predict_some, people, n_people, batch_size, num_aug):
-        n_joints = len(self.crop_network.joint_names)
+        shapes = self.crop_network.output_shapes
 
-        def predict_next(start, poses):
-            """Writes the poses of the next batch of people into those of all."""
+        def predict_next(start, outputs):
+            """Writes the outputs for the next batch of people into those for all."""
             stop = tf.minimum(start + batch_size, n_people)
-            some_poses = predict_some(*(values[start:stop] for values in people))
+            some_outputs = predict_some(*(values[start:stop] for values in people))
             rows = tf.range(start, stop)[:, tf.newaxis]
-            return stop, tf.tensor_scatter_nd_update(poses, rows, some_poses)
+            return stop, {
+                name: tf.tensor_scatter_nd_update(outputs[name], rows, some_outputs[name])
+                for name in shapes}
 
-        _, poses = tf.while_loop(
-            lambda start, poses: start < n_people, predict_next,
-            (0, tf.zeros([n_people, num_aug, n_joints, 3])), parallel_iterations=1,
-            shape_invariants=(
-                tf.TensorShape([]), tf.TensorShape([None, None, n_joints, 3])))
-        return poses
+        _, outputs = tf.while_loop(
+            lambda start, outputs: start < n_people, predict_next,
+            (0, {name: tf.zeros([n_people, num_aug, *shape]) for name, shape in shapes.items()}),
+            parallel_iterations=1, shape_invariants=(tf.TensorShape([]), {
+                name: tf.TensorShape([None, None, *shape]) for name, shape in shapes.items()}))
+        return outputs
 
     def _predict_batch_graph(
             self, images, image_index, intrinsics, distortion_coeffs, rotations, box_scales,
             num_aug, antialias_factor):
-        side_px, n_joints = self.crop_network.input_resolution, len(self.crop_network.joint_names)
+        side_px = self.crop_network.input_resolution
         aug = tta.parameters(num_aug, max_angle=self.max_angle, angle_spread=self.angle_spread)
         rotations = tf.matmul(
             tta.view_matrices(aug['angle'], aug['should_flip']), rotations[:, tf.newaxis])
@@ -104,7 +107,12 @@ class PosePredictor(tf.Module):
             rotations=tf.reshape(rotations, [-1, 3, 3]), scales=scales,
             gamma=tf.tile(aug['gamma'], tf.shape(image_index)), crop_side_px=side_px,
             antialias_factor=antialias_factor)
-        poses = self.crop_network.predict(crops, crop_intrinsics)
-        poses = tf.reshape(poses, [-1, num_aug, n_joints, 3])
-        return tta.undo(
-            poses, rotations, aug['should_flip'], self.crop_network.mirror_mapping)
+        outputs = self.crop_network.predict(crops, crop_intrinsics)
+        outputs = {
+            name: tf.reshape(outputs[name], [-1, num_aug, *shape])
+            for name, shape in self.crop_network.output_shapes.items()}
+        mirroring = aug['should_flip'], self.crop_network.mirror_mapping
+        outputs['poses'] = tta.undo(outputs['poses'], rotations, *mirroring)
+        if 'uncertainty' in outputs:
+            outputs['uncertainty'] = tta.undo_uncertainty(outputs['uncertainty'], *mirroring)
+        return outputs

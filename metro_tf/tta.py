@@ -94,11 +94,27 @@ def undo(poses, rotations, should_flip, mirror_mapping):
     """
     poses = checks.last_axes(poses, (len(mirror_mapping), 3), name='poses')
     rotations = checks.last_axes(rotations, (3, 3), 'rotations', poses.dtype)
-    mirrored = tf.gather(poses, mirror_mapping, axis=-2)
-    should_flip = tf.convert_to_tensor(should_flip)[..., tf.newaxis, tf.newaxis]
-    poses = tf.where(should_flip, mirrored, poses)
+    poses = _undo_mirroring(poses, should_flip, mirror_mapping)
     # The inverse of an orthogonal matrix: rows times the matrix itself.
     return tf.einsum('...jp,...pc->...jc', poses, rotations)
+
+
+def undo_uncertainty(uncertainty, should_flip, mirror_mapping):
+    """Brings uncertainties of joints in augmented views back to the joints as they are.
+
+    Args:
+        uncertainty: Float tensor `[..., joints]`, standard deviations, mm.
+        should_flip: Boolean tensor that broadcasts to the leading axes of `uncertainty`.
+        mirror_mapping: See `undo`.
+
+    Returns:
+        Float tensor `[..., joints]`, mm.
+
+    Raises:
+        ValueError: If a static shape does not fit.
+    """
+    uncertainty = checks.last_axes(uncertainty, (len(mirror_mapping),), name='uncertainty')
+    return _undo_mirroring(uncertainty[..., tf.newaxis], should_flip, mirror_mapping)[..., 0]
 
 
 def average(poses3d, poses2d):
@@ -117,6 +133,29 @@ def average(poses3d, poses2d):
     poses3d = checks.last_axes(poses3d, (None, None, 3), name='poses3d')
     poses2d = checks.last_axes(poses2d, (None, None, 2), name='poses2d')
     return tf.reduce_mean(poses3d, axis=-3), tf.reduce_mean(poses2d, axis=-3)
+
+
+def average_uncertainty(uncertainty):
+    """Root of the mean variance over the augmentations.
+
+    Args:
+        uncertainty: Float tensor `[..., num_aug, joints]`, standard deviations, mm.
+
+    Returns:
+        Float tensor `[..., joints]`, mm.
+
+    Raises:
+        ValueError: If a static shape does not fit.
+    """
+    uncertainty = checks.last_axes(uncertainty, (None, None), name='uncertainty')
+    return tf.sqrt(tf.reduce_mean(tf.square(uncertainty), axis=-2))
+
+
+def _undo_mirroring(values, should_flip, mirror_mapping):
+    """Swaps left and right joints of `[..., joints, coords]` where they were mirrored."""
+    mirrored = tf.gather(values, mirror_mapping, axis=-2)
+    should_flip = tf.convert_to_tensor(should_flip)[..., tf.newaxis, tf.newaxis]
+    return tf.where(should_flip, mirrored, values)
 
 
 def _angles(num_aug, max_angle, angle_spread):

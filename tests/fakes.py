@@ -37,6 +37,15 @@ class FakeCropModel(tf.Module):
         return rays[..., 0] * depth[:, tf.newaxis, tf.newaxis]
 
 
+class FakeUnsureCropModel(FakeCropModel):
+    """Is unsure of joint i by 10 (i + 1) mm, and of all by up to 100 mm more in the light."""
+
+    def predict_with_uncertainty(self, image, intrinsics):
+        brightness = tf.reduce_mean(image, axis=(1, 2, 3))[:, tf.newaxis]
+        uncertainty = 10.0 * tf.range(1, len(JOINT_NAMES) + 1, dtype=tf.float32)
+        return self(image, intrinsics), uncertainty + 100.0 * brightness
+
+
 class FakeDetector(tf.Module):
     """Gives the boxes it was made with, to the images in order; later images have none.
 

@@ -28,15 +28,20 @@ METHOD_NAMES = (
     'detect_poses', 'detect_poses_batched', 'estimate_poses', 'estimate_poses_batched')
 
 
-def make_estimator(detections=DETECTIONS, **kwargs):
+def make_estimator(detections=DETECTIONS, crop_model_cls=fakes.FakeCropModel, **kwargs):
     detector = None if detections is None else fakes.FakeDetector(detections)
     return estimator_lib.PoseEstimator(
-        fakes.FakeCropModel(), detector, mean_bone_lengths_mm=[300.0] * 6, **kwargs)
+        crop_model_cls(), detector, mean_bone_lengths_mm=[300.0] * 6, **kwargs)
 
 
 @pytest.fixture(scope='module')
 def estimator():
     return make_estimator()
+
+
+@pytest.fixture(scope='module')
+def unsure():
+    return make_estimator(crop_model_cls=fakes.FakeUnsureCropModel, uncertainty=True)
 
 
 def images_of(*brightness):
@@ -266,6 +271,92 @@ def test_skeleton_selects_joints_by_convention(estimator):
     assert set(estimator.per_skeleton_joint_names) == set(skeleton.CONVENTIONS)
 
 
+# Of the joints of `fakes` in a view as it is and in a mirrored one, in the dark.
+UNCERTAINTY = np.float32([10, 20, 30, 40, 50, 60, 70])
+MIRRORED_UNCERTAINTY = UNCERTAINTY[[0, 1, 2, 4, 3, 6, 5]]
+HALF_LIGHT = np.concatenate([BLACK[:, :250], BLACK[:, 250:] + 200], axis=1)
+
+
+def test_uncertainty_by_hand(unsure):
+    one = unsure.estimate_poses(BLACK, [BOX, TALL_BOX], num_aug=1)
+    assert list(one) == ['poses3d', 'poses2d', 'uncertainty', 'detection_indices']
+    np.testing.assert_allclose(one['uncertainty'], [UNCERTAINTY] * 2, rtol=1e-5)
+    # The first of two views is mirrored.
+    every = unsure.estimate_poses(BLACK, [BOX], num_aug=2, average_aug=False)
+    np.testing.assert_allclose(
+        every['uncertainty'], [[MIRRORED_UNCERTAINTY, UNCERTAINTY]], rtol=1e-5)
+    mean = unsure.estimate_poses(BLACK, [BOX], num_aug=2)
+    expected = np.sqrt((UNCERTAINTY ** 2 + MIRRORED_UNCERTAINTY ** 2) / 2)
+    np.testing.assert_allclose(mean['uncertainty'], [expected], rtol=1e-5)
+
+
+def test_poses_are_the_same_with_uncertainty(estimator, unsure):
+    with_it = dict(unsure.detect_poses(HALF_LIGHT))
+    assert with_it.pop('uncertainty').shape == (2, 7)
+    assert_same_people(with_it, estimator.detect_poses(HALF_LIGHT))
+
+
+def test_uncertainty_of_selected_joints(unsure):
+    for average_aug in (True, False):
+        arguments = dict(num_aug=2, average_aug=average_aug)
+        everything = unsure.estimate_poses(BLACK, [BOX], **arguments)['uncertainty'].numpy()
+        selected = unsure.estimate_poses(BLACK, [BOX], skeleton='lsp_14', **arguments)
+        np.testing.assert_allclose(
+            selected['uncertainty'],
+            everything[..., unsure.per_skeleton_indices['lsp_14'].numpy()], rtol=1e-5)
+
+
+def test_uncertainty_is_filtered_like_poses(unsure):
+    everyone = unsure.detect_poses(HALF_LIGHT, suppress_implausible_poses=False)['uncertainty']
+    assert everyone[1, 0] > 60 and everyone[0, 0] < 11  # the second person is in the light
+    kept = unsure.detect_poses(HALF_LIGHT)
+    np.testing.assert_array_equal(kept['detection_indices'], [2, 1])
+    np.testing.assert_allclose(kept['uncertainty'], everyone.numpy()[[2, 1]], rtol=1e-4)
+    best = unsure.detect_poses(HALF_LIGHT, max_detections=1)
+    np.testing.assert_allclose(best['uncertainty'], everyone.numpy()[[2]], rtol=1e-4)
+
+
+@pytest.mark.parametrize('internal_batch_size', [1, 4])
+def test_uncertainty_in_internal_batches(unsure, internal_batch_size):
+    boxes = [(60.0 * i, 20.0 * i, 60.0 + i, 90.0) for i in range(5)]
+    expected = unsure.estimate_poses(HALF_LIGHT, boxes, num_aug=2, average_aug=False)
+    actual = unsure.estimate_poses(
+        HALF_LIGHT, boxes, num_aug=2, average_aug=False, internal_batch_size=internal_batch_size)
+    assert_same_people(actual, expected)
+
+
+def test_uncertainty_in_batches_of_images(unsure):
+    images, boxes = np.stack([HALF_LIGHT, BLACK]), [[TALL_BOX, BOX], [TALL_BOX]]
+    together = unsure.estimate_poses_batched(images, boxes)
+    assert together['uncertainty'].shape == (2, None, 7)
+    for i in range(2):
+        alone = unsure.estimate_poses(images[i], boxes[i])
+        assert_same_people({name: value[i] for name, value in together.items()}, alone)
+
+
+@pytest.mark.parametrize('average_aug', [True, False])
+def test_uncertainty_of_no_people(average_aug):
+    estimator = make_estimator(None, fakes.FakeUnsureCropModel, uncertainty=True)
+    extra = [] if average_aug else [5]
+    single = estimator.detect_poses(BLACK, average_aug=average_aug, skeleton='lsp_14')
+    assert single['uncertainty'].shape == (0, *extra, 6)
+    batched = estimator.estimate_poses_batched(images_of(1, 2), [[], []], average_aug=average_aug)
+    assert batched['uncertainty'].flat_values.shape == (0, *extra, 7)
+    assert batched['uncertainty'].nrows() == 2
+
+
+def test_uncertainty_needs_a_model_that_tells_it():
+    with pytest.raises(ValueError, match='`crop_model` must have the method `predict_with_uncer.*'
+                                         'Received: FakeCropModel'):
+        make_estimator(uncertainty=True)
+    silent = fakes.FakeUnsureCropModel()
+    silent.has_uncertainty = models.Pose25D.has_uncertainty
+    with pytest.raises(ValueError, match='`predict_with_uncertainty`'):
+        estimator_lib.PoseEstimator(silent, uncertainty=True)
+    assert 'uncertainty' not in make_estimator(
+        crop_model_cls=fakes.FakeUnsureCropModel).estimate_poses(BLACK, [BOX])
+
+
 def test_joints_of_the_model_are_attributes(estimator):
     assert estimator.joint_names.dtype == tf.string
     assert [name.decode() for name in estimator.joint_names.numpy()] == list(fakes.JOINT_NAMES)
@@ -355,7 +446,9 @@ def test_wrong_arguments_are_refused(estimator, kwargs, message):
 
 @pytest.mark.parametrize('kwargs, message', [
     (dict(angle_spread='sideways'), '`angle_spread` must be one of'),
-    (dict(bone_min_ratio=4.0), '`bone_min_ratio` must be between')])
+    (dict(bone_min_ratio=4.0), '`bone_min_ratio` must be between'),
+    (dict(uncertainty=1), '`uncertainty` must be True or False, since .* Received: uncertainty=1'),
+    (dict(uncertainty=tf.constant(True)), '`uncertainty` must be True or False')])
 def test_bad_settings_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         make_estimator(**kwargs)

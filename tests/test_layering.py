@@ -34,11 +34,12 @@ LIBRARY['__init__'] = list(LIBRARY)
 
 # Rows of `training`; files that are in none are programs, which may use all of them.
 TRAINING = {
-    'config': [], 'folder_settings': [], 'datasets': [],
+    'model_config': [], 'config': ['model_config'], 'folder_settings': [], 'datasets': [],
     'synthetic': ['datasets', 'folder_settings'], 'augment': [],
     'pipeline': ['config', 'datasets', 'augment'], 'trainers': ['addons', 'config', 'randomness'],
-    'crop_models': ['config', 'datasets'], 'schedules': [],
-    'addons': [], 'optimizers': [], 'backbone_changes': [], 'randomness': [], 'layer_weights': [],
+    'crop_models': ['config', 'datasets', 'model_config'], 'schedules': [],
+    'addons': [], 'optimizers': ['schedules'], 'backbone_changes': [], 'randomness': [],
+    'layer_weights': [],
     'callbacks': ['addons', 'randomness'],
     'run': ['addons', 'callbacks', 'folder_settings', 'optimizers', 'schedules'],
     'detection': ['config', 'datasets', 'augment', 'schedules'],

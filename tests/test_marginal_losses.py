@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from metro_tf import losses
+from metro_tf.geometry import cuboid
 from metro_tf.layers import marginal_heatmaps
 from tests import helpers
 
@@ -110,9 +111,9 @@ def test_plane_divergences_take_column_and_row_of_each_plane():
     planes = [reference_gaussian(*means) for means in ((x, y), (z, y), (x, z))]
     heatmaps = np.float32(np.stack(planes, axis=-1))[np.newaxis, ..., np.newaxis]
     np.testing.assert_allclose(
-        losses.plane_divergences(heatmaps, np.float32([[[x, y, z]]])), np.zeros([1, 3, 1]),
-        atol=1e-6)
-    swapped = losses.plane_divergences(heatmaps, np.float32([[[y, x, z]]]))
+        losses.plane_divergences(heatmaps, cuboid.plane_coords([[[x, y, z]]])),
+        np.zeros([1, 3, 1]), atol=1e-6)
+    swapped = losses.plane_divergences(heatmaps, cuboid.plane_coords([[[y, x, z]]]))
     assert np.all(swapped > 0.1)
 
 
@@ -122,8 +123,8 @@ def test_agrees_with_the_definition(in_graph):
     expected = np.mean(reference_losses(coords_true, stage, HAS_DEPTH)[MASK])
 
     def loss(heatmaps, coords, coords_true, mask, has_depth):
-        return losses.marginal_stage_loss(
-            coords_true, {'heatmaps': heatmaps, 'coords': coords}, mask, has_depth)
+        return losses.marginal_loss(
+            coords_true, [{'heatmaps': heatmaps, 'coords': coords}], mask, has_depth)
 
     arrays = stage['heatmaps'], stage['coords'], coords_true, MASK, HAS_DEPTH
     actual = helpers.run_in_graph(loss, *arrays) if in_graph else loss(*arrays)
@@ -133,7 +134,7 @@ def test_agrees_with_the_definition(in_graph):
 def test_widths_and_far_labels_agree_with_the_definition():
     stage, coords_true = random_stage(), 6 * random_coords()
     expected = np.mean(reference_losses(coords_true, stage, HAS_DEPTH, sigma=1.5)[MASK])
-    actual = losses.marginal_stage_loss(coords_true, stage, MASK, HAS_DEPTH, sigma_cells=1.5)
+    actual = losses.marginal_loss(coords_true, [stage], MASK, HAS_DEPTH, sigma_cells=1.5)
     np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
@@ -141,8 +142,8 @@ def test_distance_by_hand():
     """A distance of 3 / 7 with depth and of 0.5 without; the mean is over both."""
     stage = {'coords': np.float32([[[0, 0, 0]], [[0, 0, 0]]]), 'heatmaps': None}
     coords_true = np.float32([[[2 / 7, 1 / 7, -2 / 7]], [[0.3, 0.4, 9]]])
-    loss = losses.marginal_stage_loss(
-        coords_true, stage, np.ones([2, 1], bool), [True, False], regularize=False)
+    loss = losses.marginal_loss(
+        coords_true, [stage], np.ones([2, 1], bool), [True, False], regularize=False)
     np.testing.assert_allclose(loss, (3 / 7 + 0.5) / 2, atol=1e-6)
 
 
@@ -151,17 +152,38 @@ def test_reductions():
     values = reference_losses(coords_true, stage, HAS_DEPTH)
     per_example = [values[i][MASK[i]].mean() for i in range(4)]
     np.testing.assert_allclose(
-        losses.marginal_stage_loss(coords_true, stage, MASK, HAS_DEPTH, reduction='examples'),
+        losses.marginal_loss(coords_true, [stage], MASK, HAS_DEPTH, reduction='examples'),
         np.mean(per_example), atol=1e-5)
 
 
 def test_stages_are_summed():
     stages, coords_true = [random_stage(seed) for seed in range(3)], random_coords()
     total = losses.marginal_loss(coords_true, stages, MASK, HAS_DEPTH)
-    single = [losses.marginal_stage_loss(coords_true, stage, MASK, HAS_DEPTH) for stage in stages]
+    single = [losses.marginal_loss(coords_true, [stage], MASK, HAS_DEPTH) for stage in stages]
     np.testing.assert_allclose(total, np.sum(single), rtol=1e-6)
     without = losses.marginal_loss(coords_true, stages, MASK, HAS_DEPTH, regularize=False)
     assert 0 < without < total
+
+
+def test_the_parts_add_up_and_planes_count_by_themselves():
+    stages, coords_true = [random_stage(seed) for seed in range(2)], random_coords()
+    depth_mask = MASK & HAS_DEPTH[:, np.newaxis]
+    planes = cuboid.plane_coords(coords_true)
+    parts = (
+        losses.marginal_distance(coords_true, stages, MASK, depth_mask),
+        losses.marginal_divergence(planes, stages, MASK, depth_mask))
+    assert losses.marginal_loss(coords_true, stages, MASK, HAS_DEPTH) == parts[0] + parts[1]
+    # Only the planes zy and xz of one joint: what is in the other plane may be anything.
+    alone = np.zeros_like(MASK)
+    alone[1, 2] = True
+    planes = planes.numpy()
+    planes[:, 0] = NAN
+    found = losses.marginal_divergence(planes, stages, np.zeros_like(MASK), alone)
+    x, y, z = coords_true[1, 2]
+    expected = sum(
+        reference_jsd(stage['heatmaps'][1, :, :, i, 2].numpy(), reference_gaussian(*target))
+        for stage in stages for i, target in ((1, (z, y)), (2, (x, z))))
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def gradient_of(loss, logits):
@@ -178,7 +200,7 @@ def test_examples_without_depth_touch_the_plane_xy_only():
     coords_true[~HAS_DEPTH, :, 2] = NAN
     coords_true[~MASK] = NAN
     value, gradient = gradient_of(
-        lambda stage: losses.marginal_stage_loss(coords_true, stage, MASK, HAS_DEPTH), logits)
+        lambda stage: losses.marginal_loss(coords_true, [stage], MASK, HAS_DEPTH), logits)
     assert np.isfinite(value) and np.all(np.isfinite(gradient))
     for b, j in np.ndindex(4, 3):
         for i_plane in range(3):
@@ -189,16 +211,16 @@ def test_examples_without_depth_touch_the_plane_xy_only():
 def test_nothing_selected_gives_zero():
     logits = np.random.default_rng(0).normal(size=(4, 8, 8, 3, 3)).astype(np.float32)
     value, gradient = gradient_of(
-        lambda stage: losses.marginal_stage_loss(
-            np.full([4, 3, 3], NAN), stage, np.zeros_like(MASK), HAS_DEPTH), logits)
+        lambda stage: losses.marginal_loss(
+            np.full([4, 3, 3], NAN), [stage], np.zeros_like(MASK), HAS_DEPTH), logits)
     assert value == 0
     np.testing.assert_array_equal(gradient, 0)
 
 
 def test_an_exact_prediction_has_finite_gradients():
     value, gradient = gradient_of(
-        lambda stage: losses.marginal_stage_loss(
-            np.zeros([1, 1, 3]), stage, [[True]], [True], regularize=False),
+        lambda stage: losses.marginal_loss(
+            np.zeros([1, 1, 3]), [stage], [[True]], [True], regularize=False),
         np.zeros([1, 8, 8, 3, 1], np.float32))
     assert value < 1e-6
     assert np.all(np.isfinite(gradient))
@@ -208,8 +230,8 @@ def test_sharp_heatmaps_have_finite_gradients():
     logits = np.full([1, 8, 8, 3, 1], -1e4, np.float32)
     logits[0, 2, 5] = 1e4
     value, gradient = gradient_of(
-        lambda stage: losses.marginal_stage_loss(
-            np.float32([[[-0.9, 0.9, 0.5]]]), stage, [[True]], [True]), logits)
+        lambda stage: losses.marginal_loss(
+            np.float32([[[-0.9, 0.9, 0.5]]]), [stage], [[True]], [True]), logits)
     assert 3 * np.log(2) * 0.9 < value < 3 * np.log(2) + 4
     assert np.all(np.isfinite(gradient))
 
@@ -218,11 +240,11 @@ def test_sharp_heatmaps_have_finite_gradients():
 def test_half_precision_is_computed_in_float32(dtype):
     stage, coords_true = random_stage(), random_coords()
     half = {name: tf.cast(value, dtype) for name, value in stage.items()}
-    loss = losses.marginal_stage_loss(coords_true, half, MASK, HAS_DEPTH)
+    loss = losses.marginal_loss(coords_true, [half], MASK, HAS_DEPTH)
     assert loss.dtype == tf.float32
     rounded = {name: tf.cast(value, tf.float32) for name, value in half.items()}
     np.testing.assert_allclose(
-        loss, losses.marginal_stage_loss(coords_true, rounded, MASK, HAS_DEPTH), rtol=1e-6)
+        loss, losses.marginal_loss(coords_true, [rounded], MASK, HAS_DEPTH), rtol=1e-6)
 
 
 @pytest.mark.parametrize('in_graph', [False, True])
@@ -295,10 +317,11 @@ def test_refusals():
     with pytest.raises(ValueError, match='`stages` must contain at least one stage'):
         losses.marginal_loss(coords_true, (), MASK, HAS_DEPTH)
     with pytest.raises(ValueError, match='`coords_true` must have a shape that ends in'):
-        losses.marginal_stage_loss(coords_true[..., :2], stage, MASK, HAS_DEPTH)
+        losses.marginal_loss(coords_true[..., :2], [stage], MASK, HAS_DEPTH)
     with pytest.raises(ValueError, match='`heatmaps` must have a shape that ends in'):
-        losses.plane_divergences(stage['heatmaps'][..., :2, :], coords_true)
+        losses.plane_divergences(
+            stage['heatmaps'][..., :2, :], cuboid.plane_coords(coords_true))
     with pytest.raises(ValueError, match="`reduction` must be one of .* Received: reduction='x'"):
-        losses.marginal_stage_loss(coords_true, stage, MASK, HAS_DEPTH, reduction='x')
+        losses.marginal_loss(coords_true, [stage], MASK, HAS_DEPTH, reduction='x')
     with pytest.raises(ValueError, match='`logits` must have a shape that ends in'):
         losses.volume_divergence(tf.zeros([4, 8, 8, 3]), coords_true, MASK)

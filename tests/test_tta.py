@@ -1,5 +1,6 @@
 """Test-time augmentation: the published values, mirroring, undoing and averaging."""
 
+import functools
 import math
 
 import numpy as np
@@ -115,3 +116,25 @@ def test_other_errors():
         tta.undo(np.zeros((1, 3, 3)), np.eye(3), False, (1, 0))
     with pytest.raises(ValueError, match='`poses2d` must'):
         tta.average(np.zeros((2, 3, 3)), np.zeros((2, 3, 3)))
+
+
+def test_uncertainties_of_mirrored_views_change_sides():
+    uncertainty = np.float32([[[1, 2, 3], [4, 5, 6]]])  # one person, two views
+    should_flip = np.array([False, True])
+    expected = [[[1, 2, 3], [5, 4, 6]]]
+    np.testing.assert_array_equal(
+        tta.undo_uncertainty(uncertainty, should_flip, (1, 0, 2)), expected)
+    undo = functools.partial(tta.undo_uncertainty, mirror_mapping=(1, 0, 2))
+    np.testing.assert_array_equal(helpers.run_in_graph(undo, uncertainty, should_flip), expected)
+    with pytest.raises(ValueError, match=r'`uncertainty` must have a shape that ends in \(2\)'):
+        tta.undo_uncertainty(uncertainty, should_flip, (1, 0))
+
+
+def test_average_uncertainty_is_the_root_of_the_mean_variance():
+    uncertainty = np.float32([[[3, 0], [4, 0]], [[7, 2], [1, 2]]])
+    expected = [[np.sqrt(12.5), 0], [5, 2]]
+    np.testing.assert_allclose(tta.average_uncertainty(uncertainty), expected, rtol=1e-6)
+    np.testing.assert_allclose(
+        helpers.run_in_graph(tta.average_uncertainty, uncertainty), expected, rtol=1e-6)
+    with pytest.raises(ValueError, match='`uncertainty` must have a shape that ends'):
+        tta.average_uncertainty([1.0])

@@ -42,6 +42,8 @@ def save(
     the `n_people` first of each image: `serving_default` (images) and `estimate_poses` (images,
     boxes, n_boxes).
 
+    Methods and signatures give uncertainties if the estimator does.
+
     The folder appears under its name when it is complete, never half-written.
 
     Args:
@@ -146,11 +148,16 @@ class _FrozenCropModel:
         self.joint_edges = network.joint_edges
         self.mirror_mapping = network.mirror_mapping
         self._predict = freeze.freeze(
-            lambda image, intrinsics: [network.predict(image, intrinsics)],
+            lambda image, intrinsics: [
+                network.predict(image, intrinsics)[name] for name in network.output_shapes],
             network.tensor_specs(), fold)
 
     def __call__(self, image, intrinsics):
         return self._predict(image, intrinsics)[0]
+
+    def predict_with_uncertainty(self, image, intrinsics):
+        """See `crop_network.CropNetwork`; for networks that predict uncertainties."""
+        return self._predict(image, intrinsics)
 
 
 class _FrozenDetector:
@@ -194,7 +201,7 @@ def _predict_multi(network):
     @tf.function(autograph=False)
     def predict_multi(image, intrinsic_matrix):
         """See `CropNetwork.predict_multi`; without its checks."""
-        return network.predict(crop_network.to_unit_range(image), intrinsic_matrix)
+        return network.predict(crop_network.to_unit_range(image), intrinsic_matrix)['poses']
 
     # The first one is tried first for arguments that are not tensors.
     for dtype in crop_network.IMAGE_DTYPES:

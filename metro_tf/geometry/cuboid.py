@@ -84,6 +84,39 @@ def to_camera_frame(coords, intrinsics, root_depth_mm, crop_side_px):
     return tf.concat([coords[..., :2] * center * depth / focal, depth], axis=-1)
 
 
+def variances_in_camera_frame(variances, coords, coords3d, intrinsics, crop_side_px):
+    """Spread around a normalised pose as spread in the camera frame.
+
+    To first order around each joint, with the root's depth as it is: the diagonal of J V J^T, where
+    V holds the variances, which are taken as independent, and J is the derivative of
+    `to_camera_frame`. In the terms of the module it is
+
+        dX / dx_n = x_0 Z / f_x                 dY / dy_n = y_0 Z / f_y
+        d(X, Y, Z) / dz_n = (X, Y, Z) / (A - z_n)
+
+    Args:
+        variances: Float tensor `[..., joints, 3]` of the coordinates in the cuboid.
+        coords: Float tensor `[..., joints, 3]` in the cuboid.
+        coords3d: Float tensor `[..., joints, 3]`, the same pose in the camera frame, mm.
+        intrinsics: Float tensor `[..., 3, 3]` of the crop, px, without skew.
+        crop_side_px: Side of the square crop.
+
+    Returns:
+        Float tensor `[..., joints, 3]` of variances along X, Y and Z, mm^2.
+
+    Raises:
+        ValueError: If a static shape does not fit.
+    """
+    variances = checks.last_axes(variances, (None, 3), 'variances')
+    coords, coords3d = (
+        checks.last_axes(points, (None, 3), name, variances.dtype)
+        for points, name in ((coords, 'coords'), (coords3d, 'coords3d')))
+    focal, center, depth_factor = _camera_terms(intrinsics, crop_side_px, variances.dtype)
+    sideways = tf.square(center * coords3d[..., 2:] / focal) * variances[..., :2]
+    along_ray = tf.square(coords3d / (depth_factor - coords[..., 2:])) * variances[..., 2:]
+    return along_ray + tf.concat([sideways, tf.zeros_like(sideways[..., :1])], axis=-1)
+
+
 def from_pixels(coords2d, intrinsics):
     """Normalises image points of unknown depth, for examples with 2D labels only.
 
@@ -186,6 +219,22 @@ def cell_centers(n_cells, dtype=tf.float32):
         Float tensor `[n_cells]`.
     """
     return (2 * tf.range(tf.cast(n_cells, dtype)) + 1) / tf.cast(n_cells, dtype) - 1
+
+
+def plane_coords(coords):
+    """Position of joints in each of the `PLANES`, along its columns and along its rows.
+
+    Args:
+        coords: Float tensor `[batch, joints, 3]` in the cuboid.
+
+    Returns:
+        Float tensor `[batch, 3, joints, 2]`: (x, y), (z, y) and (x, z).
+
+    Raises:
+        ValueError: If a static shape does not fit.
+    """
+    coords = checks.last_axes(coords, (None, None, 3), 'coords')
+    return tf.stack([tf.gather(coords, axes, axis=-1) for axes in PLANE_AXES], axis=1)
 
 
 def to_cells(coords, n_cells):

@@ -77,6 +77,22 @@ def heatmap_to_metric(coords, crop_side_px, stride_px, box_size_mm, *, centered=
     return tf.concat([xy, coords[..., 2:] * box_size_mm], axis=-1)
 
 
+def metric_cell_size(crop_side_px, stride_px, n_depth_cells, box_size_mm):
+    """Distances of neighbouring cells of the metric volume.
+
+    Args:
+        crop_side_px: Side of the square crop.
+        stride_px: Distance of neighbouring cells.
+        n_depth_cells: Number of planes.
+        box_size_mm: Side of the metric box.
+
+    Returns:
+        Tuple of floats, mm along x, y and z. The depth of a single plane is that of the box.
+    """
+    size_mm = stride_px * box_size_mm / crop_side_px
+    return size_mm, size_mm, box_size_mm / max(n_depth_cells - 1, 1)
+
+
 def metric_to_heatmap(coords3d, crop_side_px, stride_px, box_size_mm, *, centered=True):
     """Converts millimetres in the metric box to grid fractions.
 

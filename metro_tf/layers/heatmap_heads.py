@@ -215,5 +215,19 @@ class MetrabsHeads(_HeatmapHead):
         coords2d = self.to_image(self.soft_argmax2d(logits2d), training=training)
         return coords2d, self.to_metric(self.soft_argmax3d(logits3d), training=training)
 
+    def variances(self, logits3d):
+        """Variances of the volumes out of training, along x, y and z.
+
+        Args:
+            logits3d: Float tensor `[batch, y, x, depth, joints]`.
+
+        Returns:
+            Float32 tensor `[batch, joints, 3]`, mm^2.
+        """
+        cell_size_mm = heatmap_coords.metric_cell_size(
+            self.crop_side_px, self.test_stride_px or self.stride_px, self.n_depth_cells,
+            self.box_size_mm)
+        return self.soft_argmax3d.variance(logits3d) * tf.square(cell_size_mm)
+
     def compute_output_shape(self, input_shape):
         return (input_shape[0], self.n_joints, 2), (input_shape[0], self.n_joints, 3)

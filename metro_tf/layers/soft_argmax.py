@@ -4,6 +4,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from metro_tf.layers import heatmap_variance
+
 
 @keras.utils.register_keras_serializable(package='metro_tf')
 class SoftArgmax(keras.layers.Layer):
@@ -37,13 +39,28 @@ class SoftArgmax(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=len(axes) + 2)
 
     def call(self, logits):
-        positions = self._cell_positions(logits)
-        cells = tf.reshape(logits, [tf.shape(logits)[0], positions.shape[1] or -1,
-                                    logits.shape[-1] or tf.shape(logits)[-1]])
-        peak = tf.stop_gradient(tf.reduce_max(cells, axis=1, keepdims=True))
         # One matrix product gives the sums of position times weight and, last, of the weights.
-        sums = tf.matmul(positions, tf.exp(cells - peak))
+        sums = tf.matmul(self._cell_positions(logits), _masses(logits))
         return tf.transpose(sums[:, :-1] / sums[:, -1:], [0, 2, 1])
+
+    def variance(self, logits):
+        """Variance of the softmax along each of `axes`.
+
+        It is taken from the profiles along the axes; nothing of the size of the heatmap is made
+        that `call` does not make as well.
+
+        Args:
+            logits: See the class.
+
+        Returns:
+            Float32 tensor `[batch, joints, len(axes)]`, squared cells.
+        """
+        logits = tf.cast(logits, self.compute_dtype)
+        masses = tf.reshape(_masses(logits), tf.shape(logits))
+        return tf.stack([
+            heatmap_variance.profile_variance(
+                tf.reduce_sum(masses, [other for other in self.axes if other != axis]))
+            for axis in self.axes], axis=-1)
 
     def _cell_positions(self, logits):
         """Tensor `[coordinates + 1, cells]`: where each cell lies on the grid, and a row of 1."""
@@ -62,6 +79,15 @@ class SoftArgmax(keras.layers.Layer):
 
     def get_config(self):
         return {**super().get_config(), 'axes': self.axes}
+
+
+def _masses(logits):
+    """Tensor `[batch, cells, joints]`, proportional to the softmax."""
+    cells = tf.reshape(logits, [
+        tf.shape(logits)[0], logits.shape[1:-1].num_elements() or -1,
+        logits.shape[-1] or tf.shape(logits)[-1]])
+    peak = tf.stop_gradient(tf.reduce_max(cells, axis=1, keepdims=True))
+    return tf.exp(cells - peak)
 
 
 def _unit_grid(size):

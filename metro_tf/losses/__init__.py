@@ -22,8 +22,8 @@ from metro_tf.losses.label_joints import group_means, lower_hips, matching_joint
 from metro_tf.losses.latent import (
     HYBRID_2D, HYBRID_3D, HybridWeights, consistency_loss, hybrid_loss, perspective_loss)
 from metro_tf.losses.marginal import (
-    gaussians, heatmap_divergence, jensen_shannon, marginal_loss, marginal_stage_loss,
-    plane_divergences, volume_divergence)
+    gaussians, heatmap_divergence, jensen_shannon, marginal_distance, marginal_divergence,
+    marginal_loss, plane_divergences, volume_divergence)
 from metro_tf.losses.pose import MM_PER_M, absolute_loss, centered, root_relative_loss
 from metro_tf.losses.selection import REDUCTIONS
 
@@ -31,7 +31,7 @@ __all__ = [
     'HYBRID_2D', 'HYBRID_3D', 'MM_PER_M', 'REDUCTIONS', 'FieldOfView', 'HybridWeights',
     'absolute_loss', 'aligned_image_loss', 'centered', 'consistency_loss', 'gaussians',
     'group_means', 'head_loss', 'heatmap_cross_entropy', 'heatmap_divergence', 'hybrid_loss',
-    'image_loss', 'jensen_shannon', 'lower_hips', 'marginal_loss', 'marginal_stage_loss',
-    'matching_joints', 'perspective_loss', 'plane_divergences', 'pose25d_loss', 'projection_loss',
-    'root_relative_loss', 'volume_cross_entropy', 'volume_divergence', 'weak_head_loss',
-    'weak_projection_loss']
+    'image_loss', 'jensen_shannon', 'lower_hips', 'marginal_distance', 'marginal_divergence',
+    'marginal_loss', 'matching_joints', 'perspective_loss', 'plane_divergences', 'pose25d_loss',
+    'projection_loss', 'root_relative_loss', 'volume_cross_entropy', 'volume_divergence',
+    'weak_head_loss', 'weak_projection_loss']

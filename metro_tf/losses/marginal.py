@@ -19,39 +19,14 @@ EPSILON = 1e-24
 
 def marginal_loss(coords_true, stages, mask, has_depth, *, sigma_cells=1.0, regularize=True,
                   reduction='joints'):
-    """Sum of the losses of all stages of a `MargiPose`.
-
-    Args:
-        coords_true: Float tensor `[batch, joints, 3]` in the cuboid (see `geometry.cuboid`).
-        stages: Sequence of the dicts of `MarginalHeatmaps`.
-        mask, has_depth, sigma_cells, regularize, reduction: See `marginal_stage_loss`.
-
-    Returns:
-        Scalar.
-
-    Raises:
-        ValueError: If there is no stage, or a static shape or the reduction does not fit.
-    """
-    if not stages:
-        raise ValueError(f'`stages` must contain at least one stage. Received: stages={stages}')
-    return tf.add_n([
-        marginal_stage_loss(
-            coords_true, stage, mask, has_depth, sigma_cells=sigma_cells, regularize=regularize,
-            reduction=reduction)
-        for stage in stages])
-
-
-def marginal_stage_loss(coords_true, stage, mask, has_depth, *, sigma_cells=1.0, regularize=True,
-                        reduction='joints'):
-    """Euclidean distance in the cuboid plus the divergences of the planes.
+    """Distance in the cuboid plus divergences of the planes, of all stages of a `MargiPose`.
 
     In examples without depth, the distance is that in x and y, and only the plane xy is compared.
     Nothing reaches their planes zy and xz, and their true z may be anything, NaN included.
 
     Args:
-        coords_true: Float tensor `[batch, joints, 3]` in the cuboid.
-        stage: Dict of `MarginalHeatmaps`: `coords` `[batch, joints, 3]` and `heatmaps`
-            `[batch, rows, columns, 3, joints]`.
+        coords_true: Float tensor `[batch, joints, 3]` in the cuboid (see `geometry.cuboid`).
+        stages: Sequence of the dicts of `MarginalHeatmaps`.
         mask: Boolean tensor `[batch, joints]`.
         has_depth: Boolean tensor `[batch]`, whether the examples have 3D labels.
         sigma_cells: Standard deviation of the Gaussians.
@@ -63,26 +38,83 @@ def marginal_stage_loss(coords_true, stage, mask, has_depth, *, sigma_cells=1.0,
         Scalar: units of the cuboid plus nats.
 
     Raises:
-        ValueError: If a static shape or the reduction does not fit.
+        ValueError: If there is no stage, or a static shape or the reduction does not fit.
     """
-    mask, (coords_true, coords) = selection.checked(
-        mask, 3, coords_true=tf.cast(coords_true, tf.float32), coords=stage['coords'])
-    is_known = _known_coords(mask, has_depth)
-    coords_true = tf.where(is_known, coords_true, tf.zeros_like(coords_true))
-    losses = _safe_norm(tf.where(is_known, coords - coords_true, tf.zeros_like(coords)))
-    if regularize:
-        divergences = plane_divergences(stage['heatmaps'], coords_true, sigma_cells)
-        losses += tf.reduce_sum(tf.where(
-            _known_planes(is_known), divergences, tf.zeros_like(divergences)), axis=1)
-    return selection.joint_mean(losses, mask, reduction)
+    depth_mask = tf.cast(mask, tf.bool) & tf.cast(has_depth, tf.bool)[:, tf.newaxis]
+    loss = marginal_distance(coords_true, stages, mask, depth_mask, reduction=reduction)
+    if not regularize:
+        return loss
+    return loss + marginal_divergence(
+        cuboid.plane_coords(coords_true), stages, mask, depth_mask, sigma_cells=sigma_cells,
+        reduction=reduction)
 
 
-def plane_divergences(heatmaps, coords_true, sigma_cells=1.0):
+def marginal_distance(coords_true, stages, mask, depth_mask, *, reduction='joints'):
+    """Euclidean distances in the cuboid, summed over the stages.
+
+    Args:
+        coords_true: Float tensor `[batch, joints, 3]` in the cuboid. What is unknown may be
+            anything, NaN included.
+        stages: Sequence of dicts with `coords` `[batch, joints, 3]`.
+        mask: Boolean tensor `[batch, joints]`, where x and y are known.
+        depth_mask: Boolean tensor `[batch, joints]`, where z is known too.
+        reduction: See the package; the mean is over the joints in `mask`.
+
+    Returns:
+        Scalar, units of the cuboid.
+
+    Raises:
+        ValueError: If there is no stage, or a static shape or the reduction does not fit.
+    """
+    coords_true = tf.cast(coords_true, tf.float32)
+    distances = []
+    for stage in _checked_stages(stages):
+        mask, (coords_true, coords) = selection.checked(
+            mask, 3, coords_true=coords_true, coords=stage['coords'])
+        is_known = tf.stack([mask, mask, mask & tf.cast(depth_mask, tf.bool)], axis=-1)
+        distances.append(_safe_norm(
+            tf.where(is_known, coords - coords_true, tf.zeros_like(coords))))
+    return selection.joint_mean(tf.add_n(distances), mask, reduction)
+
+
+def marginal_divergence(plane_coords_true, stages, mask, depth_mask, *, sigma_cells=1.0,
+                        reduction='joints'):
+    """Divergences of the planes from Gaussians, summed over planes and stages.
+
+    Args:
+        plane_coords_true: Float tensor `[batch, 3, joints, 2]`, true position in each plane (see
+            `cuboid.plane_coords`). What is unknown may be anything, NaN included.
+        stages: Sequence of dicts with `heatmaps` `[batch, rows, columns, 3, joints]`.
+        mask: Boolean tensor `[batch, joints]`, where the position in the plane xy is known.
+        depth_mask: Boolean tensor `[batch, joints]`, where that in the planes zy and xz is.
+        sigma_cells: Standard deviation of the Gaussians.
+        reduction: See the package; the mean is over the joints in either mask.
+
+    Returns:
+        Scalar, nats.
+
+    Raises:
+        ValueError: If there is no stage, or a static shape or the reduction does not fit.
+    """
+    mask, depth_mask = (tf.cast(part, tf.bool) for part in (mask, depth_mask))
+    is_known = tf.stack([mask, depth_mask, depth_mask], axis=1)
+    plane_coords_true = tf.cast(plane_coords_true, tf.float32)
+    plane_coords_true = tf.where(
+        is_known[..., tf.newaxis], plane_coords_true, tf.zeros_like(plane_coords_true))
+    divergences = tf.add_n([
+        plane_divergences(stage['heatmaps'], plane_coords_true, sigma_cells)
+        for stage in _checked_stages(stages)])
+    total = tf.reduce_sum(tf.where(is_known, divergences, tf.zeros_like(divergences)), axis=1)
+    return selection.joint_mean(total, mask | depth_mask, reduction)
+
+
+def plane_divergences(heatmaps, plane_coords_true, sigma_cells=1.0):
     """Divergence of each of the planes xy, zy and xz from a Gaussian around the true joint.
 
     Args:
         heatmaps: Float tensor `[batch, rows, columns, 3, joints]` of probabilities.
-        coords_true: Float tensor `[batch, joints, 3]` in the cuboid, finite.
+        plane_coords_true: Float tensor `[batch, 3, joints, 2]`, true position along the columns
+            and along the rows of each plane, from -1 to 1 (see `cuboid.plane_coords`); finite.
         sigma_cells: Standard deviation of the Gaussians.
 
     Returns:
@@ -91,17 +123,15 @@ def plane_divergences(heatmaps, coords_true, sigma_cells=1.0):
     Raises:
         ValueError: If a static shape does not fit.
     """
-    coords_true = checks.last_axes(coords_true, (None, None, 3), 'coords_true', tf.float32)
-    n_planes, n_joints = len(cuboid.PLANES), coords_true.shape[1]
+    n_planes = len(cuboid.PLANES)
+    plane_coords_true = checks.last_axes(
+        plane_coords_true, (None, n_planes, None, 2), 'plane_coords_true', tf.float32)
     heatmaps = checks.last_axes(
-        heatmaps, (None, None, None, n_planes, n_joints), 'heatmaps', tf.float32)
-    column_coords, row_coords = (
-        tf.stack([coords_true[..., axes[i]] for axes in cuboid.PLANE_AXES], axis=1)
-        for i in range(2))
+        heatmaps, (None, None, None, n_planes, plane_coords_true.shape[2]), 'heatmaps', tf.float32)
     n_rows, n_columns = tf.shape(heatmaps)[1], tf.shape(heatmaps)[2]
     target = gaussians(
-        cuboid.to_cells(column_coords, n_columns), cuboid.to_cells(row_coords, n_rows),
-        n_columns, n_rows, sigma_cells)
+        cuboid.to_cells(plane_coords_true[..., 0], n_columns),
+        cuboid.to_cells(plane_coords_true[..., 1], n_rows), n_columns, n_rows, sigma_cells)
     return jensen_shannon(heatmaps, target)
 
 
@@ -230,16 +260,10 @@ def _softmax(logits, axes):
     return masses / tf.reduce_sum(masses, axes, keepdims=True)
 
 
-def _known_coords(mask, has_depth):
-    """Boolean tensor `[batch, joints, 3]`: which true coordinates there are."""
-    has_depth = tf.cast(has_depth, tf.bool)[:, tf.newaxis]
-    return tf.stack([mask, mask, mask & has_depth], axis=-1)
-
-
-def _known_planes(is_known):
-    """Boolean tensor `[batch, 3, joints]`: of which planes both coordinates are known."""
-    return tf.stack(
-        [is_known[..., column] & is_known[..., row] for column, row in cuboid.PLANE_AXES], axis=1)
+def _checked_stages(stages):
+    if not stages:
+        raise ValueError(f'`stages` must contain at least one stage. Received: stages={stages}')
+    return stages
 
 
 def _safe_norm(vectors):

@@ -33,9 +33,11 @@ class CropModel(keras.Model):
     Attributes:
         is_absolute: Whether the poses that a model predicts lie in the crop camera's frame, as
             the estimator needs them.
+        has_uncertainty: Whether there is `predict_with_uncertainty`.
     """
 
     is_absolute = True
+    has_uncertainty = False
 
     def __init__(
             self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
@@ -105,8 +107,56 @@ class CropModel(keras.Model):
             return tf.nest.map_structure(lambda tensor: tensor[:n_examples], logits)
         return logits
 
+    def predict_with_uncertainty(self, inputs):
+        """Like a call out of training, and tells how sure the heatmaps are of every joint.
+
+        Args:
+            inputs: See the class.
+
+        Returns:
+            Tuple of float32 tensors: the poses `[batch, joints, 3]` in mm, and
+            `[batch, joints]`, see `uncertainty_mm`.
+
+        Raises:
+            ValueError: If the model offers no uncertainty, or the inputs do not fit.
+        """
+        self._check_uncertainty()
+        outputs = self.predict_heatmaps(inputs)
+        return outputs['coords3d_cam'], self.uncertainty_mm(outputs, inputs)
+
+    def uncertainty_mm(self, outputs, inputs):
+        """Standard deviation of every joint in space, under the probability of its heatmaps.
+
+        It is the root of the summed variances along x, y and z. It tells how far the heatmap
+        spreads, not how far off the joint is, and nothing of the distance of the whole person from
+        the camera, which no heatmap shows.
+
+        Args:
+            outputs: What `predict_heatmaps` returned, out of training.
+            inputs: What it was given.
+
+        Returns:
+            Float32 tensor `[batch, joints]`, mm.
+
+        Raises:
+            ValueError: If the model offers no uncertainty.
+        """
+        self._check_uncertainty()
+        variances = self._joint_variances(outputs, inputs)
+        return tf.sqrt(tf.reduce_sum(variances, axis=-1))
+
     def _head_logits(self, features, training):
         return self.heads.logits(features)
+
+    def _check_uncertainty(self):
+        if not self.has_uncertainty:
+            raise ValueError(
+                'The model must have metric heatmaps of an absolute pose to tell its uncertainty, '
+                f'as Metrabs or MargiPose have. Received: {type(self).__name__}')
+
+    def _joint_variances(self, outputs, inputs):
+        """Variances `[batch, joints, 3]` along x, y and z, mm^2."""
+        raise NotImplementedError
 
     def get_config(self):
         return {

@@ -3,6 +3,7 @@
 import dataclasses
 
 import keras
+import tensorflow as tf
 
 from metro_tf import checks
 from metro_tf.layers import absolute_reconstruction, affine_combination, heatmap_heads
@@ -16,6 +17,8 @@ class LatentMetrabs(crop_model.CropModel):
     The decoder is fixed: that of an `AffineAutoencoder`, see `set_decoder`. The hybrid predicts
     all joints besides, as the teacher of the latent points in training; in inference they do not
     count.
+
+    For its uncertainty, the latent points are taken as independent of each other.
 
     Source: direct latent prediction and the hybrid of Sarandi et al., WACV 2023.
 
@@ -41,6 +44,8 @@ class LatentMetrabs(crop_model.CropModel):
     Returns:
         Float32 tensor `[batch, joints, 3]`, camera frame, mm: the decoded joints.
     """
+
+    has_uncertainty = True
 
     def __init__(
             self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
@@ -113,6 +118,10 @@ class LatentMetrabs(crop_model.CropModel):
             outputs['joints3d_cam'] = self.reconstruction(
                 coords2d[:, joints], coords3d_rel[:, joints], intrinsics, training=training)
         return outputs
+
+    def _joint_variances(self, outputs, inputs):
+        latents = self.heads.variances(outputs['logits3d'][..., :self.n_latents])
+        return tf.einsum('blc,lj->bjc', latents, tf.square(self.decoder.matrix()))
 
     def get_config(self):
         return {

@@ -8,7 +8,8 @@ import tensorflow as tf
 from metro_tf import checks, skeleton
 from metro_tf.backbones import truncated
 from metro_tf.geometry import cuboid
-from metro_tf.layers import absolute_reconstruction, cuboid_reconstruction, marginal_heads
+from metro_tf.layers import (
+    absolute_reconstruction, cuboid_reconstruction, heatmap_variance, marginal_heads)
 from metro_tf.models import crop_model
 
 # The joints of the published models, which are those of this convention.
@@ -19,6 +20,8 @@ _HEIGHT_BONES = (('lhip', 'lkne'), ('pelv', 'spin'), ('spin', 'neck'))
 
 class _MarginalModel(crop_model.CropModel):
     """What both models share: backbone, stages and saving. Subclasses define `predict_heatmaps`."""
+
+    has_uncertainty = True
 
     def __init__(
             self, backbone, joint_names, edges, crop_side_px, stride_px, *, n_stages,
@@ -60,6 +63,12 @@ class _MarginalModel(crop_model.CropModel):
 
     def _head_logits(self, features, training):
         return self.heads.logits(features, training)
+
+    def _plane_variances(self, outputs):
+        """As `plane_variances`, of the last stage, where the heatmaps span [-1, 1]."""
+        heatmaps = outputs['stages'][-1]['heatmaps']
+        n_cells = self.heatmap_config.crop_side_px // self.heatmap_config.stride_px
+        return heatmap_variance.plane_variances(heatmaps) * (2 / n_cells) ** 2
 
     def get_config(self):
         config = {
@@ -150,6 +159,14 @@ class MargiPose(_MarginalModel):
             'coords2d': cuboid.to_pixels(coords, intrinsics),
             'coords3d_cam': self.reconstruction(coords, intrinsics, root_depth_mm)}
 
+    def _joint_variances(self, outputs, inputs):
+        _, intrinsics = crop_model.split_calibrated_inputs(inputs)
+        xy, zy, xz = tf.unstack(self._plane_variances(outputs), num=3, axis=1)
+        variances = tf.concat([xy, (zy[..., :1] + xz[..., 1:]) / 2], axis=-1)
+        return cuboid.variances_in_camera_frame(
+            variances, outputs['coords'], outputs['coords3d_cam'], intrinsics,
+            self.input_resolution)
+
     def get_config(self):
         config = {
             **super().get_config(),
@@ -238,6 +255,12 @@ class AbsoluteMargiPose(_MarginalModel):
         half_side, half_box = (
             size / 2 for size in (self.input_resolution, self.heatmap_config.box_size_mm))
         return (xy + 1) * half_side, (metric + 1) * half_box
+
+    def _joint_variances(self, outputs, inputs):
+        _, zy, xz = tf.unstack(self._plane_variances(outputs), num=3, axis=1)
+        variances = tf.stack(
+            [xz[..., 0], zy[..., 1], (zy[..., 0] + xz[..., 1]) / 2], axis=-1)
+        return variances * (self.heatmap_config.box_size_mm / 2) ** 2
 
     def get_config(self):
         return {

@@ -42,6 +42,8 @@ class Metrabs(crop_model.CropModel):
         Float32 tensor `[batch, joints, 3]`, camera frame, mm.
     """
 
+    has_uncertainty = True
+
     def __init__(
             self, backbone, joint_names, edges, crop_side_px=256, stride_px=32, n_depth_cells=8,
             box_size_mm=2200.0, *, centered=True, test_stride_px=None, weak_perspective=False,
@@ -83,6 +85,9 @@ class Metrabs(crop_model.CropModel):
         return {
             'logits2d': logits2d, 'logits3d': logits3d, 'coords2d': coords2d,
             'coords3d_rel': coords3d_rel, 'coords3d_cam': coords3d_cam}
+
+    def _joint_variances(self, outputs, inputs):
+        return self.heads.variances(outputs['logits3d'])
 
     def get_config(self):
         return {

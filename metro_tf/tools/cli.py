@@ -1,17 +1,14 @@
 """The command `metro-tf`: 3D poses of the people in photos, without writing code."""
 
 import argparse
-import contextlib
-import json
+import math
 import os
 import pathlib
 import sys
 import time
 
-import numpy as np
-
 from metro_tf import version
-from metro_tf.tools import writers
+from metro_tf.tools import loading, writers
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -25,6 +22,7 @@ examples:
   metro-tf detect photo.jpg                     poses of all people in a photo
   metro-tf detect photos/*.jpg --out results    many photos, results into a folder
   metro-tf info                                 what the default model predicts
+  metro-tf heatmaps photo.jpg --crop-model crop_model.keras    what a crop model looks at
 
 `metro-tf COMMAND --help` explains the options of a command."""
 _DETECT_DESCRIPTION = """\
@@ -47,6 +45,26 @@ a phone's main camera has about 65 to 70 along the longer side, a telephoto lens
 
 exit code: 0 if every photo was processed, 2 if an argument or a photo was bad (the other photos
 are still processed)."""
+_HEATMAPS_DESCRIPTION = """\
+Shows where a crop model takes the joints of one person to be, and how sure it is of them. Draws a
+picture with a row for each joint: its heatmaps on the planes xy, zy and xz, where z is the depth,
+away from the camera. Dashed lines cross at the predicted position. Beside the name is the standard
+deviation of the joint in space: the wider the heatmaps, the larger."""
+_HEATMAPS_EPILOG = """\
+examples:
+  metro-tf heatmaps photo.jpg --crop-model runs/own/crop_model.keras
+  metro-tf heatmaps photo.jpg --crop-model crop_model.keras --joints lwri,rwri --out wrists.png
+  metro-tf heatmaps photo.jpg --crop-model crop_model.keras --box 210,40,180,400
+
+A crop model is a .keras file that training.train wrote. Of Metrabs, the heatmap of the 2D head is
+drawn over the photo; beside it are the sums of the metric volume, which has its own scale, along z,
+x and y. Of MargiPose and AbsoluteMargiPose the last stage is shown, with xy over the photo.
+Write --box=-20,40,180,400 if the first number is negative.
+
+How to read it: one compact spot means that the network is sure. Two spots, often left and right of
+a person, are two opinions, and the prediction lies between them.
+
+exit code: 0 if the picture was written, 2 if an argument or a file was bad or nobody was found."""
 _INFO_EPILOG = """\
 examples:
   metro-tf info
@@ -70,7 +88,7 @@ def main(argv=None, load_model=None):
     """
     arguments = _make_parser().parse_args(argv)
     try:
-        code = arguments.run(arguments, load_model or _load_model)
+        code = arguments.run(arguments, load_model)
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
@@ -93,6 +111,11 @@ def _make_parser():
         description=_DETECT_DESCRIPTION, epilog=_DETECT_EPILOG)
     _add_detect_arguments(detect)
     detect.set_defaults(run=_run_detect)
+    heatmaps = commands.add_parser(
+        'heatmaps', help='draw the heatmaps of a person in a photo', formatter_class=raw,
+        description=_HEATMAPS_DESCRIPTION, epilog=_HEATMAPS_EPILOG)
+    _add_heatmaps_arguments(heatmaps)
+    heatmaps.set_defaults(run=_run_heatmaps)
     info = commands.add_parser(
         'info', help='describe a model', formatter_class=raw, epilog=_INFO_EPILOG,
         description='Tells what a model predicts, how it was made and how good it is.')
@@ -112,9 +135,7 @@ def _add_detect_arguments(parser):
     parser.add_argument(
         '--model', default='default', metavar='NAME_OR_PATH',
         help='name of a model or path of a SavedModel (default: %(default)s)')
-    parser.add_argument(
-        '--fov', default=55.0, metavar='DEG', type=_number_between(0, 180),
-        help='field of view along the longer side of the photo, degrees (default: %(default)g)')
+    _add_fov_argument(parser)
     parser.add_argument(
         '--num-aug', default=5, metavar='N', type=_positive_int,
         help='average over N variants of each person; 1 is fastest (default: %(default)s)')
@@ -126,6 +147,52 @@ def _add_detect_arguments(parser):
         help='least score of a person, between 0 and 1 (default: %(default)g)')
     parser.add_argument(
         '--no-pictures', action='store_true', help='write only the JSON files (faster)')
+
+
+def _add_heatmaps_arguments(parser):
+    parser.add_argument('photo', metavar='PHOTO', help='image file, e.g. JPEG, PNG, WebP or TIFF')
+    parser.add_argument(
+        '--crop-model', required=True, metavar='FILE', help='.keras file of the crop model')
+    parser.add_argument(
+        '--box', metavar='LEFT,TOP,WIDTH,HEIGHT', type=_box,
+        help='where the person is, px (default: the surest detection of --model)')
+    parser.add_argument(
+        '--joints', default=(), metavar='NAME,NAME', type=_names,
+        help='which joints, in this order (default: all of the crop model)')
+    parser.add_argument(
+        '--out', metavar='FILE', type=pathlib.Path,
+        help='PNG file to write (default: the photo\'s name with _heatmaps.png, in the current '
+             'folder)')
+    _add_fov_argument(parser)
+    parser.add_argument(
+        '--model', default='default', metavar='NAME_OR_PATH',
+        help='model whose detector finds the person, without --box (default: %(default)s)')
+
+
+def _add_fov_argument(parser):
+    parser.add_argument(
+        '--fov', default=55.0, metavar='DEG', type=_number_between(0, 180),
+        help='field of view along the longer side of the photo, degrees (default: %(default)g)')
+
+
+def _box(text):
+    try:
+        box = [float(number) for number in text.split(',')]
+    except ValueError:
+        box = []
+    if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
+        raise argparse.ArgumentTypeError(
+            'must be four numbers with commas between, width and height above 0. '
+            f'Received: {text!r}')
+    return box
+
+
+def _names(text):
+    names = [name.strip() for name in text.split(',')]
+    if not all(names):
+        raise argparse.ArgumentTypeError(
+            f'must be names with commas between. Received: {text!r}')
+    return names
 
 
 def _number_between(low, high):
@@ -153,10 +220,10 @@ def _run_detect(arguments, load_model):
         _prepare_output(arguments)
         jobs = _jobs_with_usable_files(arguments)
         if jobs:
-            model = _load(arguments.model, load_model)
+            model = loading.load(arguments.model, load_model)
             model.check_skeleton(arguments.skeleton)
     except (ValueError, OSError) as error:
-        _complain(_text(error))
+        _complain(loading.message_of(error))
         return EXIT_BAD_INPUT
     numbered = list(enumerate(jobs, 1))
     done = _attempt_each(
@@ -183,14 +250,14 @@ def _attempt_each(jobs, function):
             function(job)
             successful.append(job)
         except (ValueError, OSError) as error:
-            _complain(_text(error))
+            _complain(loading.message_of(error))
     return successful
 
 
 def _prepare_output(arguments):
     if not arguments.no_pictures:
         from metro_tf.tools import draw
-        draw.check_available()
+        draw.check_available(', or leave them out with `--no-pictures`')
     try:
         arguments.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -204,7 +271,7 @@ def _detect_in_photo(job, n_photos, model, arguments):
     number, (photo, stem) = job
     start = time.perf_counter()
     image = images.read_image(photo)
-    with _explained(f'{photo}: the model refused this photo'):
+    with loading.explained(f'{photo}: the model refused this photo'):
         poses = model.detect(image, pathlib.Path(photo).name, arguments)
     json_path, picture_path = (arguments.out / name for name in writers.output_names(stem))
     settings = {
@@ -242,11 +309,61 @@ def _table(poses):
     return '\n'.join(lines) + '\n'
 
 
+def _run_heatmaps(arguments, load_model):
+    try:
+        path = _heatmap_path(arguments)
+        loading.quiet_tensorflow()
+        person, box = _look_at_person(arguments, load_model)
+        from metro_tf.tools import draw_heatmaps
+        title = f'{pathlib.Path(arguments.photo).name}, {pathlib.Path(arguments.crop_model).name}'
+        writers.write_bytes(path, draw_heatmaps.draw_picture(person, title))
+    except (ValueError, OSError) as error:
+        _complain(loading.message_of(error))
+        return EXIT_BAD_INPUT
+    box_text = ', '.join(f'{value:.0f}' for value in box[:4])
+    print(f'{arguments.photo}: box {box_text} (px), mean standard deviation '
+          f'{person.uncertainty_mm.mean():.0f} mm -> {path}')
+    return EXIT_OK
+
+
+def _heatmap_path(arguments):
+    """Where to write. Everything that can be checked without a model is checked here."""
+    from metro_tf.tools import draw, images
+    draw.check_available()
+    images.check_header(arguments.photo)
+    photo = pathlib.Path(arguments.photo)
+    path = arguments.out or pathlib.Path(f'{photo.stem}_heatmaps.png')
+    if path.suffix.lower() != '.png':
+        raise ValueError(f'`--out` must end in .png. Received: {path}')
+    if path.resolve() == photo.resolve():
+        raise ValueError(f'`--out` must not be the photo itself. Received: {path}')
+    if path.is_dir() or not path.parent.is_dir():
+        raise ValueError(f'`--out` must be a file in an existing folder. Received: {path}')
+    return path
+
+
+def _look_at_person(arguments, load_model):
+    """Heatmaps of the person, and the box."""
+    from metro_tf.tools import heatmaps, images
+    image = images.read_image(arguments.photo)
+    crop_model = heatmaps.load_crop_model(arguments.crop_model)
+    indices = heatmaps.joint_indices(arguments.joints, crop_model.joint_names)
+    box = arguments.box
+    if box is None:
+        model = loading.load(arguments.model, load_model)
+        with loading.explained(f'{arguments.photo}: the model refused this photo'):
+            box = model.surest_box(image)
+    if box is None:
+        raise ValueError(
+            f'{arguments.photo}: nobody found. Tell where the person is with `--box`.')
+    return heatmaps.of_person(image, box, crop_model, arguments.fov, indices), box
+
+
 def _run_info(arguments, load_model):
     try:
-        model = _load(arguments.model, load_model)
+        model = loading.load(arguments.model, load_model)
     except ValueError as error:
-        _complain(_text(error))
+        _complain(loading.message_of(error))
         return EXIT_BAD_INPUT
     names, edges = model.joints('')
     print(f'model      {model.identity["name"]}, version {model.identity["version"]}')
@@ -276,94 +393,6 @@ def _rounded(value):
     if isinstance(value, list):
         return ' '.join(str(_rounded(item)) for item in value)
     return f'{value:.5g}' if isinstance(value, float) else value
-
-
-class _Model:
-    """A loaded model, its attributes as Python and NumPy values."""
-
-    def __init__(self, name_or_path, load_model):
-        self._model = load_model(name_or_path)
-        self.metadata = _parse_metadata(getattr(self._model, 'metadata', None))
-        # What a model does not tell of itself, the user's way to name it says best.
-        self.identity = {
-            'name': self.metadata.get('model_name') or str(name_or_path),
-            'version': self.metadata.get('model_version') or 'unknown'}
-        self.skeletons = sorted(name for name in self._model.per_skeleton_joint_names if name)
-
-    def check_skeleton(self, skeleton):
-        """Raises a `ValueError` that lists the model's skeletons if this is none of them."""
-        if skeleton and skeleton not in self.skeletons:
-            raise ValueError(
-                f'`--skeleton` must be one of {", ".join(self.skeletons)}. Received: {skeleton!r}')
-
-    def joints(self, skeleton):
-        """Names and edges of a skeleton, of the whole model for an empty name."""
-        if skeleton:
-            names = self._model.per_skeleton_joint_names[skeleton]
-            edges = self._model.per_skeleton_joint_edges[skeleton]
-        else:
-            names, edges = self._model.joint_names, self._model.joint_edges
-        return (
-            tuple(_as_str(name) for name in np.asarray(names)),
-            tuple((int(a), int(b)) for a, b in np.asarray(edges).reshape(-1, 2)))
-
-    def detect(self, image, file_name, arguments):
-        """Poses in one image.
-
-        Returns:
-            `writers.PhotoPoses`.
-        """
-        from metro_tf.geometry import camera
-        results = self._model.detect_poses(
-            image, default_fov_degrees=arguments.fov, num_aug=arguments.num_aug,
-            skeleton=arguments.skeleton, detector_threshold=arguments.threshold)
-        names, edges = self.joints(arguments.skeleton)
-        intrinsics = camera.intrinsics_from_fov(arguments.fov, image.shape[:2])
-        return writers.PhotoPoses(
-            file_name=file_name, image_shape=image.shape[:2],
-            boxes=np.asarray(results['boxes']), poses3d=np.asarray(results['poses3d']),
-            poses2d=np.asarray(results['poses2d']), joint_names=names, joint_edges=edges,
-            intrinsics=np.asarray(intrinsics), fov_degrees=arguments.fov)
-
-
-def _parse_metadata(metadata):
-    """Dict from what a model says of itself: JSON text (also as a tensor), a dict or nothing."""
-    if metadata is None or isinstance(metadata, dict):
-        return dict(metadata or {})
-    text = metadata.numpy() if hasattr(metadata, 'numpy') else metadata
-    return json.loads(_as_str(text))
-
-
-def _as_str(text):
-    return text.decode('utf-8') if isinstance(text, bytes) else str(text)
-
-
-def _load(name_or_path, load_model):
-    # Before TensorFlow is imported: its start-up notes help nobody here.
-    os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-    with _explained(f'the model {name_or_path!r} cannot be loaded'):
-        return _Model(name_or_path, load_model)
-
-
-def _load_model(name_or_path):
-    from metro_tf.export import saved_model
-    return saved_model.load(name_or_path)
-
-
-@contextlib.contextmanager
-def _explained(what_failed):
-    """Turns the errors that mean unusable input, rather than a defect, into `ValueError`."""
-    import tensorflow as tf
-    try:
-        yield
-    except (ValueError, OSError, tf.errors.OpError) as error:
-        raise ValueError(f'{what_failed}: {_text(error)}') from error
-
-
-def _text(error):
-    """Message of an exception; of TensorFlow's, only the part that says what is wrong."""
-    message = getattr(error, 'message', None) or str(error) or type(error).__name__
-    return str(message).strip().splitlines()[0]
 
 
 def _complain(message):

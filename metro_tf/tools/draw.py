@@ -55,8 +55,11 @@ def draw_picture(image, poses):
     return content.getvalue()
 
 
-def check_available():
+def check_available(alternative=''):
     """Checks that pictures can be drawn.
+
+    Args:
+        alternative: What else can be done, for the error message.
 
     Raises:
         ValueError: If Matplotlib is not installed.
@@ -65,8 +68,7 @@ def check_available():
         import matplotlib  # noqa: F401
     except ImportError:
         raise ValueError(
-            'Pictures need Matplotlib: `pip install "metro-tf[viz]"`, or leave them out with '
-            '`--no-pictures`.') from None
+            f'Pictures need Matplotlib: `pip install "metro-tf[viz]"`{alternative}.') from None
 
 
 def bone_side(joint_names, edge):

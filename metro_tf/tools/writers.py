@@ -32,6 +32,8 @@ class PhotoPoses:
         joint_edges: Tuple of pairs of joint indices.
         intrinsics: `[3, 3]`, px, of the camera that was assumed.
         fov_degrees: Field of view along the larger image side that was assumed.
+        uncertainty_mm: `[people, joints]`, standard deviations in mm, or None if the model does not
+            tell them.
     """
     file_name: str
     image_shape: tuple
@@ -42,12 +44,15 @@ class PhotoPoses:
     joint_edges: tuple
     intrinsics: np.ndarray
     fov_degrees: float
+    uncertainty_mm: np.ndarray = None
 
     def __post_init__(self):
         n_people, n_joints = len(self.boxes), len(self.joint_names)
         wanted = {
             'boxes': (n_people, 5), 'poses3d': (n_people, n_joints, 3),
             'poses2d': (n_people, n_joints, 2), 'intrinsics': (3, 3)}
+        if self.uncertainty_mm is not None:
+            wanted['uncertainty_mm'] = (n_people, n_joints)
         for name, shape in wanted.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(
@@ -96,13 +101,17 @@ def pose_document(poses, *, model, settings):
 
 def _person(poses, i_person):
     box = poses.boxes[i_person].tolist()
-    return {
+    person = {
         'score': box[4],
         'box_px': box[:4],
         'distance_mm': float(poses.distances_mm[i_person]),
         'extent_mm': poses.extents_mm[i_person].tolist(),
         'joints3d_mm': dict(zip(poses.joint_names, poses.poses3d[i_person].tolist())),
         'joints2d_px': dict(zip(poses.joint_names, poses.poses2d[i_person].tolist()))}
+    if poses.uncertainty_mm is not None:
+        person['uncertainty_mm'] = dict(
+            zip(poses.joint_names, poses.uncertainty_mm[i_person].tolist()))
+    return person
 
 
 def _json_numbers(value):

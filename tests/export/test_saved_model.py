@@ -159,6 +159,57 @@ def test_metadata_describe_the_model(loaded):
     assert metadata['mean_bone_lengths_mm'] == [300.0] * 6
 
 
+@pytest.fixture(scope='module')
+def unsure_folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp('export') / 'unsure' / '1'
+    saved_model.save(make_unsure_estimator(), path)
+    return path
+
+
+def make_unsure_estimator():
+    return estimator_lib.PoseEstimator(
+        fakes.FakeUnsureCropModel(), fakes.FakeDetector(DETECTIONS), uncertainty=True)
+
+
+@pytest.mark.parametrize('kwargs', [{}, {
+    'num_aug': 2, 'average_aug': False, 'skeleton': 'lsp_14', 'internal_batch_size': 1}])
+def test_uncertainty_is_exported(unsure_folder, kwargs):
+    estimator, loaded = make_unsure_estimator(), metro_tf.load(unsure_folder)
+    expected = estimator.detect_poses(IMAGE, **kwargs)
+    assert len(expected['uncertainty']) > 0
+    test_estimator.assert_same_people(loaded.detect_poses(IMAGE, **kwargs), expected, atol=0.05)
+    images, boxes = np.stack([IMAGE] * 2), tf.ragged.constant(
+        [[[10.0, 10.0, 40.0, 80.0]], []], ragged_rank=1, inner_shape=(4,))
+    expected = estimator.estimate_poses_batched(images, boxes, **kwargs)
+    actual = loaded.estimate_poses_batched(images, boxes, **kwargs)
+    assert actual['uncertainty'].shape == expected['uncertainty'].shape
+    np.testing.assert_allclose(
+        actual['uncertainty'].flat_values, expected['uncertainty'].flat_values, rtol=1e-3)
+
+
+def test_uncertainty_in_signatures_and_metadata(unsure_folder, loaded):
+    unsure = metro_tf.load(unsure_folder)
+    result = unsure.signatures['serving_default'](images=tf.constant(np.stack([IMAGE] * 3)))
+    np.testing.assert_array_equal(result['n_people'], [2, 1, 0])
+    assert result['uncertainty'].shape == (3, 2, 7)
+    assert np.all(result['uncertainty'][0] > 0)
+    np.testing.assert_array_equal(result['uncertainty'][1, 1:], np.zeros([1, 7]))
+    given = unsure.signatures['estimate_poses'](
+        images=tf.constant(IMAGE[None]), boxes=tf.constant([[[10.0, 10.0, 40.0, 80.0]]]),
+        n_boxes=tf.constant([1]))
+    assert given['uncertainty'].shape == (1, 1, 7)
+    configs = [json.loads(model.metadata.numpy())['config'] for model in (unsure, loaded)]
+    assert [config['uncertainty'] for config in configs] == [True, False]
+    assert 'uncertainty' not in loaded.detect_poses(IMAGE)
+
+
+def test_crop_model_gives_poses_alone(unsure_folder):
+    crop_model = metro_tf.load(unsure_folder).crop_model
+    intrinsics = np.array([[[64, 0, 32], [0, 64, 32], [0, 0, 1]]], np.float32)
+    poses = crop_model.predict_multi(np.full([1, 64, 64, 3], 0.2, np.float32), intrinsics)
+    np.testing.assert_allclose(poses[0, 0], [0, 0, 3200], atol=0.2)
+
+
 def test_default_signature_is_dense(estimator, loaded):
     images = np.stack([IMAGE] * 3)
     result = loaded.signatures['serving_default'](images=tf.constant(images))

@@ -83,6 +83,42 @@ def test_pixels_by_hand():
         [[-1, -1, 0], [0, 0, 0], [0.5, 1, 0]], atol=1e-6)
 
 
+def test_variances_by_hand():
+    """A is 3. At (300, -200, 1500), z_n is 1, so a step dz_n is (150, -100, 750) mm."""
+    coords, coords3d = np.float32([[8 / 15, -0.4, 1]]), np.float32([[300, -200, 1500]])
+
+    def deviations(*cuboid_deviations):
+        return np.sqrt(cuboid.variances_in_camera_frame(
+            np.float32([cuboid_deviations]) ** 2, coords, coords3d, INTRINSICS, SIDE))[0]
+
+    np.testing.assert_allclose(deviations(0, 0, 0.1), [15, 10, 75], rtol=1e-5)
+    # 36 * 1500 / 96 and 32 * 1500 / 96 mm.
+    np.testing.assert_allclose(deviations(0.1, 0, 0), [56.25, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose(deviations(0, 0.1, 0), [0, 50, 0], rtol=1e-5)
+    np.testing.assert_allclose(
+        deviations(0.1, 0.1, 0.1), np.sqrt([56.25 ** 2 + 225, 2600, 5625]), rtol=1e-5)
+
+
+@pytest.mark.parametrize('in_graph', [False, True])
+def test_variances_are_those_of_the_jacobian(in_graph):
+    poses, intrinsics, depths = random_poses(), random_intrinsics(), np.float32([2800, 3e3, 3500])
+    coords = cuboid.from_camera_frame(poses, intrinsics, depths, SIDE)
+    variances = np.random.default_rng(2).random((3, 5, 3)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(coords)
+        placed = cuboid.to_camera_frame(coords, intrinsics, depths, SIDE)
+    jacobian = tape.batch_jacobian(placed, coords).numpy()  # [batch, joint, XYZ, joint, xyz]
+    jacobian = np.einsum('bjpjc->bjpc', jacobian)
+    expected = np.einsum('bjpc,bjc->bjp', jacobian ** 2, variances)
+
+    def spread(variances, coords, poses, intrinsics):
+        return cuboid.variances_in_camera_frame(variances, coords, poses, intrinsics, SIDE)
+
+    arrays = variances, coords, poses, intrinsics
+    result = helpers.run_in_graph(spread, *arrays) if in_graph else spread(*arrays)
+    np.testing.assert_allclose(result, expected, rtol=1e-3)
+
+
 def test_poses_are_proportional_to_the_root_depth():
     coords = np.random.default_rng(0).uniform(-1, 1, (3, 5, 3)).astype(np.float32)
     intrinsics = random_intrinsics()
@@ -149,3 +185,15 @@ def test_refusals():
         cuboid.height_scale(pose, ((0, 2),))
     with pytest.raises(ValueError, match='`crop_side_px` must be a positive finite number'):
         cuboid.to_camera_frame(pose, INTRINSICS, 1.0, 0)
+    with pytest.raises(ValueError, match=r'`variances` must have a shape that ends in \(any, 3\)'):
+        cuboid.variances_in_camera_frame(
+            np.zeros([2, 2]), np.zeros([2, 3]), np.ones([2, 3]), INTRINSICS, SIDE)
+
+
+def test_plane_coords_are_columns_and_rows():
+    coords = np.float32([[[1, 2, 3], [4, 5, 6]]])
+    np.testing.assert_array_equal(
+        cuboid.plane_coords(coords),
+        [[[[1, 2], [4, 5]], [[3, 2], [6, 5]], [[1, 3], [4, 6]]]])
+    with pytest.raises(ValueError, match='`coords` must have a shape that ends in'):
+        cuboid.plane_coords(coords[..., :2])

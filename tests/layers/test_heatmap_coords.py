@@ -131,3 +131,12 @@ def test_refusals():
         heatmap_coords.HeatmapToMetric(256, 32, box_size_mm=-1)
     with pytest.raises(ValueError, match='`box_size_mm` must be a positive'):
         heatmap_coords.HeatmapTo25D(256, 32, box_size_mm=-1)
+
+
+def test_size_of_a_metric_cell_is_the_step_between_cells():
+    # 256 px, stride 32: cells 275 mm apart, and 8 planes over 2200 mm.
+    assert heatmap_coords.metric_cell_size(256, 32, 8, 2200.0) == (275, 275, 2200 / 7)
+    last = heatmap_coords.heatmap_to_metric([1.0, 1.0, 1.0], 256, 32, 2200.0).numpy()
+    first = heatmap_coords.heatmap_to_metric([0.0, 0.0, 0.0], 256, 32, 2200.0).numpy()
+    np.testing.assert_allclose((last - first) / 7, [275, 275, 2200 / 7], rtol=1e-6)
+    assert heatmap_coords.metric_cell_size(64, 8, 1, 1000.0) == (125, 125, 1000)

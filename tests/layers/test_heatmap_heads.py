@@ -64,6 +64,19 @@ def test_two_strides_without_centring(head_cls):
             np.testing.assert_allclose(coords, np.tile([2 * stride, 0], (1, 3, 1)), atol=0.01)
 
 
+@pytest.mark.parametrize('test_stride_px, cell_mm', [(None, 250), (8, 125)])
+def test_variances_of_two_spikes_by_hand(test_stride_px, cell_mm):
+    """Cells of 16 px of 64, or half of it, in a box of 1000 mm; 5 planes, 250 mm apart."""
+    logits3d = np.zeros((1, 4, 4, 5, 3), np.float32)
+    logits3d[0, (0, 2), (3, 0), (1, 1), 0] = 60
+    logits3d[0, (1, 1), (1, 1), (0, 4), 1] = 60
+    logits3d[0, 2, 2, 2, 2] = 60
+    head = heatmap_heads.MetrabsHeads(**SETTINGS, test_stride_px=test_stride_px)
+    deviations = np.sqrt(head.variances(logits3d))
+    np.testing.assert_allclose(
+        deviations, [[[1.5 * cell_mm, cell_mm, 0], [0, 0, 500], [0, 0, 0]]], atol=0.01)
+
+
 def test_decoding_of_peaks_by_hand():
     logits2d = np.zeros((1, 4, 4, 3), np.float32)
     logits3d = np.zeros((1, 4, 4, 5, 3), np.float32)

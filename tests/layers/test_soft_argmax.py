@@ -60,6 +60,37 @@ def test_gradient_is_that_of_the_expectation():
     np.testing.assert_allclose(tape.gradient(coords, logits), expected, atol=1e-6)
 
 
+def test_variance_of_two_spikes_by_hand():
+    # Cells (row, column, plane) 1, 0, 3 and 4, 2, 1, equally likely: half of 3, 2 and 2, squared.
+    logits = np.zeros((1, 5, 3, 4, 1), np.float32)
+    logits[0, (1, 4), (0, 2), (3, 1)] = 60
+    np.testing.assert_allclose(
+        soft_argmax.SoftArgmax((2, 1, 3)).variance(logits), [[[1, 2.25, 1]]], atol=1e-5)
+
+
+def test_variance_agrees_with_softmax_then_second_moment():
+    logits = np.random.default_rng(0).normal(size=(2, 5, 4, 6, 3)).astype(np.float32) * 3
+    probs = np.float64(np.exp(logits) / np.exp(logits).sum((1, 2, 3), keepdims=True))
+    expected = []
+    for letters, n_cells in (('byxzj,x->bj', 4), ('byxzj,y->bj', 5), ('byxzj,z->bj', 6)):
+        cells = np.arange(n_cells)
+        mean = np.einsum(letters, probs, cells)
+        expected.append(np.einsum(letters, probs, cells ** 2) - mean ** 2)
+    layer = soft_argmax.SoftArgmax((2, 1, 3))
+    np.testing.assert_allclose(layer.variance(logits), np.stack(expected, -1), rtol=1e-4)
+    np.testing.assert_allclose(
+        helpers.run_in_graph(layer.variance, logits), np.stack(expected, -1), rtol=1e-4)
+
+
+def test_variance_in_half_precision_and_with_large_logits():
+    logits = tf.cast(peaked_logits((1, 100, 100, 1), (0, 20, 30, 0), height=1000), tf.bfloat16)
+    variance = soft_argmax.SoftArgmax((2, 1)).variance(logits)
+    assert variance.dtype == tf.float32
+    np.testing.assert_allclose(variance, [[[0, 0]]], atol=1e-6)
+    assert soft_argmax.SoftArgmax((2, 1)).variance(np.zeros((0, 4, 4, 3), np.float32)).shape == (
+        0, 3, 2)
+
+
 @pytest.mark.parametrize('offset', [-1e4, 0, 1e4])
 def test_large_logits_do_not_overflow(offset):
     logits = peaked_logits((1, 4, 4, 1), (0, 2, 3, 0), height=1000) + np.float32(offset)

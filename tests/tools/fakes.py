@@ -23,10 +23,11 @@ class FakeModel:
     Args:
         n_people: How many people it sees; person i stands at x = 800 i mm, 3000 + 500 i mm away.
         error: Exception to raise instead, or None.
+        is_unsure: Whether it tells uncertainties: of joint i of person p, 10 p + i mm.
     """
 
-    def __init__(self, n_people=1, error=None):
-        self.n_people, self.error, self.calls = n_people, error, []
+    def __init__(self, n_people=1, error=None, is_unsure=False):
+        self.n_people, self.error, self.is_unsure, self.calls = n_people, error, is_unsure, []
         # Exports hold variables.
         self.joint_names = tf.Variable(skeleton.METRO_24.joint_names)
         self.joint_edges = tf.Variable(skeleton.METRO_24.edges)
@@ -44,19 +45,21 @@ class FakeModel:
         if self.error is not None:
             raise self.error
         names = self.joint_names
-        if arguments['skeleton']:
+        if arguments.get('skeleton'):
             names = self.per_skeleton_joint_names[arguments['skeleton']]
         pose = np.array([STANDING_MM[name.decode()] for name in names.numpy()], np.float32)
         offsets = [[800.0 * i, 0.0, 3000.0 + 500 * i] for i in range(self.n_people)]
         offsets = np.array(offsets, np.float32).reshape(-1, 1, 3)
         focal = max(image.shape[:2]) / 2 / np.tan(
-            np.radians(arguments['default_fov_degrees']) / 2)
+            np.radians(arguments.get('default_fov_degrees', 55.0)) / 2)
         poses3d = pose + offsets
         center = np.array([image.shape[1] / 2, image.shape[0] / 2])
         poses2d = poses3d[..., :2] / poses3d[..., 2:] * focal + center
         corner, size = poses2d.min(axis=1), np.ptp(poses2d, axis=1)
         boxes = np.concatenate([corner, size, np.full([self.n_people, 1], 0.9)], axis=1)
         results = {'boxes': boxes, 'poses3d': poses3d, 'poses2d': poses2d}
+        if self.is_unsure:
+            results['uncertainty'] = 10 * np.arange(self.n_people)[:, None] + np.arange(len(pose))
         return {key: tf.constant(value, tf.float32) for key, value in results.items()}
 
 

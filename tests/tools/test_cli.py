@@ -74,6 +74,18 @@ def test_result_file_holds_everything(session):
     assert document['skeleton']['joint_names'] == list(person['joints3d_mm'])
 
 
+def test_uncertainties_of_a_model_that_tells_them(session):
+    session.model = fakes.FakeModel(n_people=2, is_unsure=True)
+    session.detect(session.photo('a.jpg'), '--no-pictures')
+    people = session.document('a.json')['people']
+    assert [person['uncertainty_mm']['pelv'] for person in people] == [0, 10]
+    assert list(people[1]['uncertainty_mm']) == list(people[1]['joints3d_mm'])
+    assert people[1]['uncertainty_mm']['rtoe'] == 33
+    session.model = fakes.FakeModel()
+    session.detect(session.photo('a.jpg'), '--no-pictures')
+    assert 'uncertainty_mm' not in session.document('a.json')['people'][0]
+
+
 def test_options_reach_the_model(session):
     session.detect(
         session.photo('a.png', mode='L'), '--fov', '70', '--num-aug', '3', '--threshold', '0.2',
@@ -210,11 +222,11 @@ def test_unusable_command_line(arguments):
 
 
 def test_missing_matplotlib_is_told_before_any_work(session, monkeypatch):
-    def fail():
-        raise ValueError('Pictures need Matplotlib')
+    def fail(alternative):
+        raise ValueError(f'Pictures need Matplotlib{alternative}')
     monkeypatch.setattr(draw, 'check_available', fail)
     assert session.detect(session.photo('a.jpg')) == 2
-    assert 'Pictures need Matplotlib' in session.errors
+    assert 'Pictures need Matplotlib, or leave them out with `--no-pictures`' in session.errors
     assert session.loaded == []
     assert session.detect(session.photo('a.jpg'), '--no-pictures') == 0
 

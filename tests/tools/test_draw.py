@@ -91,5 +91,7 @@ def test_axes_are_equally_scaled_and_in_metres():
 
 def test_missing_matplotlib_is_explained(monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'matplotlib', None)
-    with pytest.raises(ValueError, match=r'pip install "metro-tf\[viz\]".*--no-pictures'):
+    with pytest.raises(ValueError, match=r'pip install "metro-tf\[viz\]"`\.$'):
         draw.check_available()
+    with pytest.raises(ValueError, match=r'\[viz\]"`, or cook\.$'):
+        draw.check_available(', or cook')

@@ -36,7 +36,8 @@ def test_nobody():
 
 @pytest.mark.parametrize('name, value', [
     ('boxes', np.zeros([1, 4])), ('poses3d', np.zeros([2, 2, 3])),
-    ('poses2d', np.zeros([1, 3, 2])), ('intrinsics', np.zeros([4, 4]))])
+    ('poses2d', np.zeros([1, 3, 2])), ('intrinsics', np.zeros([4, 4])),
+    ('uncertainty_mm', np.zeros([1, 3]))])
 def test_shapes_are_checked(name, value):
     with pytest.raises(ValueError, match=f'`{name}` must have shape .* Received: shape='):
         dataclasses.replace(POSES, **{name: value})
@@ -52,6 +53,15 @@ def test_document():
     assert document['settings'] == {'num_aug': 5}
     assert document['skeleton'] == {'joint_names': ['pelv', 'neck'], 'joint_edges': [[0, 1]]}
     assert 'z forward' in document['camera']['frame']
+
+
+def test_uncertainty_of_models_that_tell_it():
+    unsure = dataclasses.replace(POSES, uncertainty_mm=np.array([[12.345678, 60]]))
+    person, = make_document(unsure)['people']
+    assert person.pop('uncertainty_mm') == {'pelv': 12.3457, 'neck': 60}
+    assert [person] == make_document()['people']
+    nobody = dataclasses.replace(EMPTY, uncertainty_mm=np.zeros([0, 2]))
+    assert make_document(nobody)['people'] == []
 
 
 def test_file_says_the_same_as_the_document(tmp_path):
