@@ -12,7 +12,6 @@ import tensorflow as tf
 import tqdm
 
 from training import folder_settings
-from training.datasets import example as example_lib
 
 
 def data_settings(config):
@@ -26,6 +25,7 @@ def data_settings(config):
         'batch_size_2d': config.batch_size_2d, 'n_steps': config.n_steps,
         'steps_per_epoch': config.steps_per_epoch,
         'crop_side_px': config.model.heatmap.crop_side_px,
+        'joint_names': list(config.model.skeleton.joint_names),
         'augment': dataclasses.asdict(config.augment)}
 
 
@@ -98,7 +98,7 @@ def _serialize(inputs, labels):
 
 
 def _parse(serialized, config):
-    side, n_joints = config.model.heatmap.crop_side_px, example_lib.N_JOINTS
+    side, n_joints = config.model.heatmap.crop_side_px, config.model.skeleton.n_joints
     n_examples = config.batch_size_3d + config.batch_size_2d
     specs = {
         'image': (tf.uint8, (side, side, 3)), 'intrinsics': (tf.float32, (3, 3)),

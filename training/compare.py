@@ -5,10 +5,11 @@ Example:
         --background-dir backgrounds/no_people --holdout-dir records/holdout \\
         --out-dir runs/comparison --plot comparison.png
 
-What is compared is in training/configs/comparison.py. First the augmented batches are written to
-OUT_DIR/batches (5.6 GB, which may be deleted in the end), then one model after the other is
-trained on them, then all are scored on the hold-out, whole and cut off. The program can be killed
-at any moment: the same command goes on where it was.
+What is compared is what the function `configs` of a file returns (--configs), by default that of
+training/configs/comparison.py. First the augmented batches are written to OUT_DIR/batches (5.6 GB
+by default, which may be deleted in the end), then one model after the other is trained on them,
+then all are scored on the hold-out, whole and cut off. The program can be killed at any moment:
+the same command goes on where it was.
 
 The table goes to OUT_DIR/comparison.md, with all scores in comparison.json.
 """
@@ -23,12 +24,13 @@ from metro_tf import models
 from metro_tf.tools import writers
 from training import cached_batches, crop_models, pipeline, run, train
 from training.augment import background
-from training.configs import comparison
+from training.config import TrainConfig
 from training.datasets import records
 from training.evaluation import report, scores, truncation
 
 # The share of joints that are cut off in the table; all shares are in the JSON file.
 TABLE_SHARE = 0.3
+_DEFAULT_CONFIGS = pathlib.Path(__file__).parent / 'configs/comparison.py'
 
 
 def train_all(configs, synth_dir, lspet_dir, background_dirs, out_dir):
@@ -87,8 +89,8 @@ def score_all(configs, holdout_dir, background_dirs, out_dir, *, shares=truncati
         shares: Shares of the joints to cut off, `TABLE_SHARE` among them.
 
     Returns:
-        Dict from the name of a row to its `whole` scores and its rows of `truncation`; 2.5D has
-        a second row.
+        Dict from the name of a row to its `whole` scores and its rows of `truncation`; 2.5D and
+        MargiPose have a second row.
     """
     bank = background.load_bank(background_dirs)
     result = {}
@@ -141,10 +143,12 @@ def main():
         '--background-dir', required=True, action='append', help='folder of photos; repeatable')
     parser.add_argument(
         '--holdout-dir', required=True, help='records of people that are not trained on')
+    parser.add_argument(
+        '--configs', default=_DEFAULT_CONFIGS, help='a file with a function `configs`')
     parser.add_argument('--out-dir', default='runs/comparison', help='folder of the results')
     parser.add_argument('--plot', help='PNG file for the errors of people who are cut off')
     args = parser.parse_args()
-    configs = comparison.configs()
+    configs = run.load_configs(args.configs, TrainConfig)
     if args.plot:
         report.check_plots_available()
     train_all(configs, args.synth_dir, args.lspet_dir, args.background_dir, args.out_dir)

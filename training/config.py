@@ -4,101 +4,18 @@ import dataclasses
 from typing import Optional
 
 from metro_tf import checks, losses
-from metro_tf import skeleton as skeleton_lib
-from metro_tf.config import HeatmapConfig
+from training.model_config import MARGINAL_KINDS, ModelConfig
 
 DTYPE_POLICIES = ('float32', 'mixed_bfloat16', 'mixed_float16')
-MODEL_KINDS = ('metrabs', 'metro', 'pose25d')
 # The published code of 2023, and its first release of 2020, which is that of the papers.
 GENERATIONS = ('R23', 'R20')
 LOSS_TERMS = (
     'heatmap2d', 'heatmap3d', 'image', 'relative', 'projection', 'absolute', 'pose25d',
-    'projection_2d_only', 'image_2d_only', 'aligned_2d_only', 'latent3d', 'latent2d')
+    'projection_2d_only', 'image_2d_only', 'aligned_2d_only', 'latent3d', 'latent2d', 'marginal',
+    'divergence')
 START_STEPS = ('absolute_start_step', 'full_perspective_start_step')
-LATENT_MODES = ('regularized', 'direct', 'hybrid')
-SCHEDULES = ('warmup_cosine', 'two_phase', 'dual')
+SCHEDULES = ('warmup_cosine', 'two_phase', 'dual', 'one_cycle')
 PROGRESS_BARS = ('keras', 'tqdm')
-
-
-def check_skeleton(skeleton):
-    """Checks that a model can have the joints of a skeleton.
-
-    Args:
-        skeleton: `metro_tf.skeleton.Skeleton`.
-
-    Raises:
-        ValueError: If it is something else, a name is not in the vocabulary, or a joint has no
-            partner on the other side.
-    """
-    if not isinstance(skeleton, skeleton_lib.Skeleton):
-        raise ValueError(
-            f'`skeleton` must be a metro_tf.skeleton.Skeleton. Received: skeleton={skeleton!r}')
-    names = skeleton.joint_names
-    lonely = [name for name in names if skeleton_lib.mirror_name(name) not in names]
-    if lonely:
-        raise ValueError(
-            '`skeleton` must have the joints of both sides, since people are mirrored in '
-            f'training. Received: {lonely} without their partners')
-
-
-@dataclasses.dataclass(frozen=True)
-class ModelConfig:
-    """The crop model.
-
-    Args:
-        backbone: Name of a backbone in `metro_tf.backbones`.
-        top_down_channels: Channels of the top-down path to `heatmap.stride_px`; 0 takes the
-            dilated backbone without such a path.
-        top_down_blocks: Residual blocks at the end of the top-down path.
-        heatmap: Input crop and output volume.
-        backbone_weights: Path of a weights file to start from, or None.
-        bn_momentum: Momentum of the running batch statistics.
-        kind: 'metrabs', 'metro' or 'pose25d', a class of `metro_tf.models`.
-        weak_perspective, mix_3d_inside_fov: See `metro_tf.models.Metrabs`; of no other kind.
-        bone_lengths_mm: Typical length of each bone of the skeleton for 'pose25d', and for no
-            other kind. None measures them in the 3D records that the training is given.
-        latent_mode: How latent points are used in 'metrabs' (WACV 2023): 'regularized' (output
-            regularisation), 'direct' or 'hybrid', see `training.trainers.latent`; or None.
-        autoencoder: Path of the `.keras` file of `training.latents` for the latent points.
-        skeleton: `metro_tf.skeleton.Skeleton` of the predicted joints, with both joints of every
-            left-right pair.
-    """
-    backbone: str = 'mobilenet_v3_small'
-    top_down_channels: int = 128
-    top_down_blocks: int = 0
-    heatmap: HeatmapConfig = HeatmapConfig(crop_side_px=160, stride_px=8)
-    backbone_weights: str = None
-    bn_momentum: float = 0.98
-    kind: str = 'metrabs'
-    weak_perspective: bool = False
-    mix_3d_inside_fov: float = 0.5
-    bone_lengths_mm: Optional[tuple] = None
-    latent_mode: Optional[str] = None
-    autoencoder: Optional[str] = None
-    skeleton: skeleton_lib.Skeleton = skeleton_lib.METRO_24
-
-    def __post_init__(self):
-        checks.one_of(self.kind, MODEL_KINDS, 'kind')
-        check_skeleton(self.skeleton)
-        own_fields = {
-            'weak_perspective': 'metrabs', 'mix_3d_inside_fov': 'metrabs',
-            'bone_lengths_mm': 'pose25d', 'latent_mode': 'metrabs'}
-        if self.top_down_blocks and not self.top_down_channels:
-            raise ValueError(
-                '`top_down_blocks` must be 0 where `top_down_channels` is. '
-                f'Received: top_down_blocks={self.top_down_blocks}')
-        if self.latent_mode is not None:
-            checks.one_of(self.latent_mode, LATENT_MODES, 'latent_mode')
-        if (self.latent_mode is None) != (self.autoencoder is None):
-            raise ValueError(
-                '`latent_mode` and `autoencoder` must be given together. Received: '
-                f'latent_mode={self.latent_mode!r}, autoencoder={self.autoencoder!r}')
-        for field in dataclasses.fields(self):
-            kind = own_fields.get(field.name, self.kind)
-            if kind != self.kind and getattr(self, field.name) != field.default:
-                raise ValueError(
-                    f'`{field.name}` must be left alone where `kind` is not {kind!r}. Received: '
-                    f'{field.name}={getattr(self, field.name)}, kind={self.kind!r}')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,6 +36,8 @@ class AugmentConfig:
         background_probability: Probability that an example with alpha gets another background.
             It must be 1 for people that were rendered without one.
         full_rotation_probability: Probability that the roll is uniform over the whole circle.
+        upper_clothing_probability, lower_clothing_probability: Probabilities that marked clothes
+            get another texture (0.2 and 0.5 in MargiPose). Records may have such masks.
         is_published: Whether parts of boxes, backgrounds, occlusion (by objects or erasing) and
             colour (in HSV, in random order) are drawn as MeTRAbs does, instead of in our own,
             quicker ways. See `R23_AUGMENTATION` for the numbers that belong to it.
@@ -140,6 +59,8 @@ class AugmentConfig:
     full_rotation_probability: float = 0.0
     is_published: bool = False
     max_label_height_2d: Optional[float] = None
+    upper_clothing_probability: float = 0.0
+    lower_clothing_probability: float = 0.0
 
     def __post_init__(self):
         names = [
@@ -171,15 +92,19 @@ class LossConfig:
         heatmap2d: Cross-entropy of the 2D heatmaps (Metrabs).
         heatmap3d: Cross-entropy of the two marginals of the volume (all models). Both are not
             published: the published recipes set them to 0.
-        heatmap_sigma_cells: Standard deviation of the Gaussian targets.
-        relative: Root-relative loss in metres (Metrabs, Metro): of the absolute poses for Metrabs
-            in R23, of the 3D head in R20.
-        projection: Projection loss in crop pixels, scaled to metres (Metrabs in R23).
-        absolute: Absolute loss in metres, from step `absolute_start_step` on (Metrabs).
-        projection_2d_only: Projection loss of examples with 2D labels alone (Metrabs in R23).
+        heatmap_sigma_cells: Standard deviation of the Gaussian targets of both, and of those of
+            `divergence`.
+        relative: Root-relative loss in metres (Metrabs, Metro, AbsoluteMargiPose): of the absolute
+            poses in R23, of the 3D head for Metro and in R20.
+        projection: Projection loss in crop pixels, scaled to metres (Metrabs in R23,
+            AbsoluteMargiPose).
+        absolute: Absolute loss in metres, from step `absolute_start_step` on (Metrabs,
+            AbsoluteMargiPose).
+        projection_2d_only: Projection loss of examples with 2D labels alone (Metrabs in R23,
+            AbsoluteMargiPose).
         aligned_2d_only: MeTRo's scale-and-shift-aligned loss of such examples (Metrabs, Metro).
         full_perspective_start_step: Before it, the weak-perspective reconstruction is used
-            (Metrabs).
+            (Metrabs, AbsoluteMargiPose).
         generation: 'R23' or 'R20', see `training.trainers`: which terms there are, and whether
             poses are relative to the mean joint (R23) or to the pelvis (R20).
         reduction: 'joints' or 'examples', see `metro_tf.losses`.
@@ -188,6 +113,9 @@ class LossConfig:
         image_2d_only: Loss of pixels of examples with 2D labels alone (Metrabs in R20, Pose25D).
         latent3d, latent2d: What latent points add for examples with and without 3D labels, see
             `training.trainers.latent` (Metrabs in R23 with `latent_mode`).
+        marginal: Euclidean distance in the cuboid, of all stages (MargiPose; published: 1).
+        divergence: Jensen-Shannon divergence of the heatmaps from Gaussians, of all stages
+            (MargiPose, published: 1, and 0 without regularisation; AbsoluteMargiPose; Metrabs).
     """
     heatmap2d: float = 1.0
     heatmap3d: float = 1.0
@@ -206,6 +134,8 @@ class LossConfig:
     image_2d_only: float = 0.5
     latent3d: float = 1.0
     latent2d: float = 0.2
+    marginal: float = 1.0
+    divergence: float = 0.0
 
     def __post_init__(self):
         checks.one_of(self.generation, GENERATIONS, 'generation')
@@ -224,8 +154,9 @@ class OptimizerConfig:
 
     Args:
         schedule: Learning rate over the steps: 'warmup_cosine'; 'two_phase', the one of MeTRAbs;
-            or 'dual', the two of its fine-tuning, a lower one for the backbone than for the
-            heads, by two optimisers (needs tensorflow-addons).
+            'dual', the two of its fine-tuning, a lower one for the backbone than for the
+            heads, by two optimisers (needs tensorflow-addons); or 'one_cycle', that of MargiPose,
+            with SGD in place of AdamW (see `training.optimizers.OneCycleSGD`).
         epsilon: AdamW's summand in the denominator (1e-8 in MeTRAbs).
         decay_all_weights: Whether weight decay includes biases and normalisations, as in MeTRAbs.
         accumulation_steps: Every batch is split into this many micro-batches, whose gradients
@@ -264,6 +195,17 @@ class OptimizerConfig:
                 "`schedule` 'dual' cannot be combined with `accumulation_steps` or "
                 "`ema_momentum`, which tensorflow-addons' MultiOptimizer does not have. Received: "
                 f'accumulation_steps={self.accumulation_steps}, ema_momentum={self.ema_momentum}')
+        if self.schedule == 'one_cycle':
+            self._check_one_cycle()
+
+    def _check_one_cycle(self):
+        """Refuses what only AdamW has."""
+        for field in dataclasses.fields(self):
+            is_unread = field.name in ('epsilon', 'decay_all_weights', 'accumulation_steps')
+            if is_unread and getattr(self, field.name) != field.default:
+                raise ValueError(
+                    f"`{field.name}` must be left alone with the `schedule` 'one_cycle', whose SGD "
+                    f'does not have it. Received: {field.name}={getattr(self, field.name)}')
 
     @property
     def averages_weights(self):
@@ -304,6 +246,10 @@ def check_update_settings(config):
         raise ValueError(
             '`steps_per_epoch` must divide `n_steps`. Received: '
             f'steps_per_epoch={config.steps_per_epoch}, n_steps={config.n_steps}')
+    if config.weight_decay and config.optimizer.schedule == 'one_cycle':
+        raise ValueError(
+            "`weight_decay` must be 0 with the `schedule` 'one_cycle', whose SGD does not have it. "
+            f'Received: weight_decay={config.weight_decay}')
     if config.warmup_steps and config.optimizer.schedule != 'warmup_cosine':
         raise ValueError(
             "`warmup_steps` must be 0 unless `schedule` is 'warmup_cosine'. Received: "
@@ -337,7 +283,7 @@ class TrainConfig:
         batch_size_2d: Examples with 2D labels only in every batch.
         own_share: Share of own records among the examples of a kind, where they come besides
             rendered people or LSPET.
-        learning_rate: Peak of the schedule.
+        learning_rate: Peak of the schedule; 1 is published for 'one_cycle'.
         warmup_steps: Length of the linear warm-up of the schedule 'warmup_cosine'.
         weight_decay: Decoupled weight decay per step, in units of the learning rate (see
             `metrabs_weight_decay`).
@@ -347,7 +293,8 @@ class TrainConfig:
         mixed_precision: Keras dtype policy: 'float32', 'mixed_bfloat16' or 'mixed_float16'.
         optimizer: Further settings of the updates.
         ghost_batch_sizes: Sizes of the parts of a (micro-)batch that batch normalisation treats
-            separately in training, e.g. (32, 32) for 3D and 2D examples apart; () for one part.
+            separately in training, e.g. (32, 32) for 3D and 2D examples apart; () for one part, as
+            MargiPose needs it.
         frozen_batch_norm_steps: In this many last steps the network runs in inference mode:
             batch statistics are frozen, nothing is dropped, and both reconstructions count half
             inside the field of view. `n_steps` means all. Published at the test stride, which is
@@ -389,6 +336,10 @@ class TrainConfig:
             raise ValueError(
                 '`ghost_batch_sizes` must be positive and add up to the size of a (micro-)batch, '
                 f'{n_examples}. Received: ghost_batch_sizes={self.ghost_batch_sizes}')
+        if self.ghost_batch_sizes and self.model.kind in MARGINAL_KINDS:
+            raise ValueError(
+                '`ghost_batch_sizes` must be () for MargiPose, whose stages normalise whole '
+                f'batches. Received: ghost_batch_sizes={self.ghost_batch_sizes}')
         if (not 0 <= self.frozen_batch_norm_steps <= self.n_steps
                 or self.frozen_batch_norm_steps % self.steps_per_epoch):
             raise ValueError(

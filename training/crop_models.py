@@ -8,8 +8,10 @@ import zipfile
 import keras
 import tensorflow as tf
 
-from metro_tf.backbones import builder, top_down
-from metro_tf.models import AffineAutoencoder, LatentMetrabs, Metrabs, Metro, Pose25D
+from metro_tf.backbones import builder, top_down, truncated
+from metro_tf.models import (
+    AbsoluteMargiPose, AffineAutoencoder, LatentMetrabs, MargiPose, Metrabs, Metro, Pose25D)
+from training import model_config
 from training.datasets import bone_lengths
 
 
@@ -21,20 +23,19 @@ def build_crop_model(config, adapt_backbone=None):
         adapt_backbone: Function from the backbone to the one to use, or None.
 
     Returns:
-        `Metrabs`, `Metro`, `Pose25D` or, for latent points, `LatentMetrabs`.
+        `Metrabs`, `Metro`, `Pose25D`, `MargiPose`, `AbsoluteMargiPose` or, for latent points,
+        `LatentMetrabs`.
 
     Raises:
-        ValueError: If bone lengths are needed and missing, or the backbone does not offer the
-            strides.
+        ValueError: If bone lengths are needed and missing, the backbone does not offer the
+            strides, or a setting does not fit the joints or the size of the crop.
     """
     autoencoder = load_autoencoder(config)
     model_class, kwargs = _class_and_kwargs(config, autoencoder)
     backbone = _build_backbone(config)
     if adapt_backbone is not None:
         backbone = adapt_backbone(backbone)
-    joint_names, edges = config.skeleton.joint_names, config.skeleton.edges
-    model = model_class(
-        backbone, joint_names, edges, **dataclasses.asdict(config.heatmap), **kwargs)
+    model = model_class(backbone, config.skeleton.joint_names, config.skeleton.edges, **kwargs)
     side = config.heatmap.crop_side_px
     model({'image': tf.zeros([1, side, side, 3]), 'intrinsics': tf.eye(3, batch_shape=[1])})
     if isinstance(model, LatentMetrabs):
@@ -125,6 +126,8 @@ def with_bone_lengths(config, record_dirs):
 
 def _build_backbone(config):
     heatmap = config.heatmap
+    if config.is_truncated:
+        return truncated.build_truncated(config.backbone, weights=config.backbone_weights)
     if config.top_down_channels:
         if heatmap.test_stride_px is not None:
             raise ValueError(
@@ -142,13 +145,14 @@ def _build_backbone(config):
 
 
 def _class_and_kwargs(config, autoencoder):
-    """The class of a crop model and the arguments that are its own."""
+    """The class of a crop model and its arguments besides backbone and joints."""
+    if config.kind in model_config.MARGINAL_KINDS:
+        return _marginal_class_and_kwargs(config)
+    sizes = dataclasses.asdict(config.heatmap)
     if config.kind == 'metro':
-        return Metro, {}
+        return Metro, sizes
     if config.kind == 'metrabs':
-        kwargs = {
-            'weak_perspective': config.weak_perspective,
-            'mix_3d_inside_fov': config.mix_3d_inside_fov}
+        kwargs = {**sizes, **_mixing(config)}
         if config.latent_mode in (None, 'regularized'):
             return Metrabs, kwargs
         return LatentMetrabs, {
@@ -158,4 +162,35 @@ def _class_and_kwargs(config, autoencoder):
         raise ValueError(
             "`bone_lengths_mm` must be given where `kind` is 'pose25d'; "
             '`with_bone_lengths` measures them. Received: None')
-    return Pose25D, {'bone_lengths_mm': config.bone_lengths_mm}
+    return Pose25D, {**sizes, 'bone_lengths_mm': config.bone_lengths_mm}
+
+
+def _marginal_class_and_kwargs(config):
+    heatmap = config.heatmap
+    kwargs = {
+        'crop_side_px': heatmap.crop_side_px, 'stride_px': heatmap.stride_px,
+        'n_stages': config.n_stages, 'axis_permutation': config.axis_permutation,
+        'n_inner_channels': config.n_inner_channels}
+    if config.kind == 'absolute_margipose':
+        return AbsoluteMargiPose, {
+            **kwargs, 'box_size_mm': heatmap.box_size_mm, **_mixing(config)}
+    return MargiPose, {
+        **kwargs, 'height_edges': _height_edges(config), 'height_mm': config.height_mm}
+
+
+def _mixing(config):
+    return {
+        'weak_perspective': config.weak_perspective,
+        'mix_3d_inside_fov': config.mix_3d_inside_fov}
+
+
+def _height_edges(config):
+    """Pairs of joint indices, or None for the published bones."""
+    if config.height_edges is None:
+        return None
+    names = config.skeleton.joint_names
+    unknown = sorted({name for edge in config.height_edges for name in edge} - set(names))
+    if unknown:
+        raise ValueError(
+            f'`height_edges` must be pairs of joints of the skeleton. Received: {unknown}')
+    return [[names.index(name) for name in edge] for edge in config.height_edges]

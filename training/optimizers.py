@@ -1,7 +1,9 @@
-"""AdamW that averages the gradients of several micro-batches before every update."""
+"""AdamW that averages the gradients of several micro-batches, and SGD with a cycled momentum."""
 
 import keras
 import tensorflow as tf
+
+from training import schedules
 
 # Keras 3 has the method behind `apply_gradients` and lets the loss scaling call it.
 _HAS_APPLY = hasattr(keras.optimizers.Optimizer, 'apply')
@@ -87,3 +89,52 @@ class AccumulatingAdamW(keras.optimizers.AdamW):
 
     def get_config(self):
         return {**super().get_config(), 'accumulation_steps': self.accumulation_steps}
+
+
+@keras.utils.register_keras_serializable(package='metro_tf')
+class OneCycleSGD(keras.optimizers.SGD):
+    """SGD whose momentum follows the learning rate, by the rule of PyTorch, for Keras 2 and 3.
+
+    With gradient g, momentum m and learning rate l, the velocity becomes `v = m v + g`, then the
+    weight `w = w - l v`. The rule of Keras puts the learning rate into the velocity and differs
+    while the rate changes: old steps would go on at their old rate.
+
+    Args:
+        learning_rate: `training.schedules.OneCycle`, which gives the momentum too.
+        **kwargs: Arguments of `keras.optimizers.SGD` except `momentum` and `nesterov`.
+
+    Raises:
+        ValueError: If the learning rate is something else.
+    """
+
+    def __init__(self, learning_rate, **kwargs):
+        if not isinstance(learning_rate, schedules.OneCycle):
+            raise ValueError(
+                '`learning_rate` must be a OneCycle schedule. '
+                f'Received: learning_rate={learning_rate!r}')
+        # Any momentum makes Keras keep velocities.
+        super().__init__(learning_rate, momentum=0.9, **kwargs)
+        self.schedule = learning_rate
+        self.positions = None
+
+    def build(self, variables):
+        if self.positions is None:
+            super().build(variables)
+            self.positions = {self._var_key(variable): i for i, variable in enumerate(variables)}
+
+    def update_step(self, gradient, variable, learning_rate=None):
+        """Updates a variable in place; Keras 3 passes its learning rate, which is the same."""
+        step = tf.convert_to_tensor(self.iterations)
+        velocity = self.momentums[self.positions[self._var_key(variable)]]
+        momentum, rate = (
+            tf.cast(value, variable.dtype)
+            for value in (self.schedule.momentum(step), self.schedule(step)))
+        moved = momentum * tf.convert_to_tensor(velocity) + tf.convert_to_tensor(gradient)
+        velocity.assign(moved)
+        variable.assign_sub(rate * moved)
+
+    def get_config(self):
+        config = super().get_config()
+        for name in ('momentum', 'nesterov'):  # not settings here
+            del config[name]
+        return config

@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from training.augment import appearance, background, crop_view, cutouts, labels, occlusion
+from training.augment import appearance, background, clothing, crop_view, cutouts, labels, occlusion
 from training.datasets import lspet, records
 
 
@@ -46,8 +46,10 @@ def augmentation_steps(config, bank, cutout_bank=()):
             '`cutout_bank` must be empty unless `is_published`. '
             f'Received: {len(cutout_bank)} objects')
     low_labels = [labels.DropLowLabels(augment.max_label_height_2d)]
+    clothes = (augment.upper_clothing_probability, augment.lower_clothing_probability)
     return [
         *(low_labels if augment.max_label_height_2d is not None else []),
+        *([clothing.RandomClothing(bank, *clothes)] if any(clothes) else []),
         crop_view.RandomCropView(
             side, config.model.skeleton.mirror_mapping, augment.max_zoom_change,
             augment.max_rotation_degrees, augment.max_shift, augment.mirror_probability,

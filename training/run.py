@@ -25,13 +25,7 @@ def load_config(path, config_class):
     Raises:
         ValueError: If the file or its function is missing or returns something else.
     """
-    path = pathlib.Path(path)
-    if not path.is_file():
-        raise ValueError(f'`config` must be a Python file. Received: {path} does not exist')
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.config() if hasattr(module, 'config') else None
+    config = _call_function(path, 'config')
     if not isinstance(config, config_class):
         raise ValueError(
             f'{path} must define a function `config` that returns a {config_class.__name__}. '
@@ -39,8 +33,43 @@ def load_config(path, config_class):
     return config
 
 
+def load_configs(path, config_class):
+    """Loads what the function `configs` of a Python file returns.
+
+    Args:
+        path: A file like `training/configs/comparison.py`.
+        config_class: The class that each of them must have.
+
+    Returns:
+        Tuple of configs with different names.
+
+    Raises:
+        ValueError: If the file or its function is missing or returns something else.
+    """
+    configs = _call_function(path, 'configs')
+    configs = tuple(configs) if isinstance(configs, (list, tuple)) else ()
+    names = [config.name for config in configs if isinstance(config, config_class)]
+    if not names or len(set(names)) < len(configs):
+        raise ValueError(
+            f'{path} must define a function `configs` that returns a sequence of '
+            f'{config_class.__name__}s with different names. Received: {configs!r}')
+    return configs
+
+
+def _call_function(path, name):
+    """Result of a function without arguments in a Python file, None if there is none."""
+    path = pathlib.Path(path)
+    if not path.is_file():
+        raise ValueError(f'`config` must be a Python file. Received: {path} does not exist')
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    function = getattr(module, name, None)
+    return None if function is None else function()
+
+
 def build_optimizer(config, backbone=None, heads=()):
-    """AdamW with what the config says about the updates.
+    """AdamW, or SGD with 'one_cycle', with what the config says about the updates.
 
     Args:
         config: `TrainConfig` or `DetectorTrainConfig`.
@@ -59,7 +88,7 @@ def build_optimizer(config, backbone=None, heads=()):
         optimizer = addons.make_multi_optimizer([
             (_adamw(config, for_heads), list(heads)), (_adamw(config, for_backbone), [backbone])])
     else:
-        optimizer = _adamw(config, schedules.make_schedule(config))
+        optimizer = _single(config, schedules.make_schedule(config))
     if config.mixed_precision != 'mixed_float16':
         return optimizer
     if config.optimizer.loss_scale is None:
@@ -68,13 +97,25 @@ def build_optimizer(config, backbone=None, heads=()):
         optimizer, initial_scale=config.optimizer.loss_scale, dynamic_growth_steps=_NEVER)
 
 
+def _single(config, schedule):
+    if config.optimizer.schedule == 'one_cycle':
+        return optimizers.OneCycleSGD(schedule, **_common_kwargs(config))
+    return _adamw(config, schedule)
+
+
+def _common_kwargs(config):
+    """Arguments that all optimisers of Keras have."""
+    kwargs = {'global_clipnorm': config.clip_norm}
+    if config.optimizer.averages_weights:
+        kwargs.update(use_ema=True, ema_momentum=config.optimizer.ema_momentum)
+    return kwargs
+
+
 def _adamw(config, schedule):
     settings = config.optimizer
     kwargs = {
-        'weight_decay': config.weight_decay, 'global_clipnorm': config.clip_norm,
+        **_common_kwargs(config), 'weight_decay': config.weight_decay,
         'epsilon': settings.epsilon}
-    if settings.averages_weights:
-        kwargs.update(use_ema=True, ema_momentum=settings.ema_momentum)
     if settings.accumulation_steps == 1:
         optimizer = keras.optimizers.AdamW(schedule, **kwargs)
     else:

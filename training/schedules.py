@@ -78,6 +78,59 @@ class TwoPhaseDecay(keras.optimizers.schedules.LearningRateSchedule):
             'base': self.base, 'n_steps': self.n_steps, 'first_fraction': self.first_fraction}
 
 
+@keras.utils.register_keras_serializable(package='metro_tf')
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """The 1-cycle policy of MargiPose: learning rate up and down again, momentum the other way.
+
+    Linear between these steps, which are counted from 1, and constant outside them:
+
+    ==========  =============  ========
+    step        learning rate  momentum
+    ==========  =============  ========
+    1           peak / 10      0.90
+    0.45 T      peak           0.85
+    0.90 T      peak / 10      0.90
+    T           peak / 10000   0.90
+    ==========  =============  ========
+
+    Source: Nibali et al., WACV 2019 (their code; the paper gives no numbers).
+
+    Args:
+        peak: The highest learning rate; 1 is published.
+        n_steps: Number of steps T, at least 3.
+
+    Call arguments:
+        step: Number of finished steps.
+    """
+
+    def __init__(self, peak, n_steps):
+        super().__init__()
+        if n_steps < 3:
+            raise ValueError(f'`n_steps` must be at least 3. Received: n_steps={n_steps}')
+        self.peak = peak
+        self.n_steps = n_steps
+
+    def __call__(self, step):
+        return self._interpolate(step, [0.1 * self.peak, self.peak, 0.1 * self.peak,
+                                        1e-4 * self.peak])
+
+    def momentum(self, step):
+        """Momentum after a number of finished steps, like the learning rate."""
+        return self._interpolate(step, [0.9, 0.85, 0.9, 0.9])
+
+    def _interpolate(self, step, values):
+        number = tf.cast(step, tf.float32) + 1
+        milestones = [1, 0.45 * self.n_steps, 0.9 * self.n_steps, self.n_steps]
+        result = tf.constant(values[0], tf.float32)
+        for i in range(3):
+            progress = (number - milestones[i]) / (milestones[i + 1] - milestones[i])
+            result += (values[i + 1] - values[i]) * tf.clip_by_value(progress, 0.0, 1.0)
+        return result
+
+    def get_config(self):
+        return {'peak': self.peak, 'n_steps': self.n_steps}
+
+
 def make_schedule(config):
     """The schedule of a training with one optimiser.
 
@@ -86,6 +139,8 @@ def make_schedule(config):
     """
     if config.optimizer.schedule == 'two_phase':
         return TwoPhaseDecay(config.learning_rate, config.n_steps)
+    if config.optimizer.schedule == 'one_cycle':
+        return OneCycle(config.learning_rate, config.n_steps)
     return WarmupCosine(config.learning_rate, config.n_steps, config.warmup_steps)
 
 

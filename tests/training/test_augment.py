@@ -78,6 +78,21 @@ def test_crop_view_without_jitter_centres_the_box():
     np.testing.assert_allclose(distances_after, distances_before, rtol=1e-5)
 
 
+@pytest.mark.parametrize('seed', range(4))
+def test_crop_view_tells_how_the_camera_was_turned(seed):
+    example = make_example()
+    result = JITTERED(example, tf.constant([seed, 1], tf.int64))
+    turn = result['camera_to_crop'].numpy()
+    np.testing.assert_allclose(turn @ turn.T, np.eye(3), atol=1e-5)
+    is_mirrored = np.linalg.det(turn) < 0
+    order = np.where(is_mirrored, MIRROR, range(24))
+    np.testing.assert_allclose(
+        result['coords3d_cam'], example['coords3d_cam'].numpy()[order] @ turn.T, atol=0.01)
+    homography = result['crop_to_image'] @ result['intrinsics'] @ turn
+    homography /= homography[2, 2]
+    np.testing.assert_allclose(homography, example['intrinsics'], rtol=1e-3, atol=0.02)
+
+
 def test_mirroring_swaps_left_and_right():
     example = make_example()
     upright, mirrored = [

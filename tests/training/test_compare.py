@@ -9,13 +9,28 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
 from tests.training.test_train_program import data_dirs, make_person  # noqa: F401
-from training import cached_batches, compare, pipeline
+from training import cached_batches, compare, folder_settings, pipeline, run
 from training.config import LossConfig, ModelConfig, TrainConfig
-from training.configs import comparison
+from training.configs import comparison, margipose_ablation
 from training.datasets import records
 
+CONFIG_FILE = """
+import dataclasses
+
+from tests.training.test_compare import CONFIG
+
+
+def configs():
+    base = dataclasses.replace(CONFIG.model, n_stages=1, n_inner_channels=8, kind='margipose')
+    return [
+        *(dataclasses.replace(
+            CONFIG, name=name, model=dataclasses.replace(CONFIG.model, kind=name))
+          for name in ('metro', 'pose25d')),
+        dataclasses.replace(CONFIG, name='margipose', model=base)]
+"""
 CONFIG = TrainConfig(
     name='metrabs', n_steps=4, steps_per_epoch=2, warmup_steps=1, batch_size_3d=2,
     batch_size_2d=2, model=ModelConfig(
@@ -96,6 +111,42 @@ def test_configs_of_the_comparison_share_their_batches_and_terms():
     assert configs[2].loss == dataclasses.replace(configs[1].loss, absolute=0.0)
 
 
+def test_configs_of_the_ablation_differ_in_one_thing_each():
+    configs = margipose_ablation.configs()
+    assert [config.name for config in configs] == [
+        'minimal', 'permuted', 'regularized', 'four_stages']
+    assert configs[0] == margipose_ablation.config()
+    changes = []
+    for before, after in zip(configs, configs[1:]):
+        assert cached_batches.data_settings(before) == cached_batches.data_settings(after)
+        first, second = (dataclasses.asdict(config) for config in (before, after))
+        found = folder_settings.changes(first, second)
+        changes.append({name: values for name, *values in found if name != 'name'})
+    assert changes == [
+        {'model.axis_permutation': [False, True]}, {'loss.divergence': [0.0, 1.0]},
+        {'model.n_stages': [1, 4]}]
+    assert configs[0].model.n_stages == 1 and configs[0].loss.marginal == 1
+
+
+def test_batches_have_the_joints_of_the_config(data_dirs, tmp_path):  # noqa: F811
+    joints = skeleton.from_paths('lhip rhip lkne rkne', 'lhip-lkne rhip-rkne')
+    config = dataclasses.replace(
+        CONFIG, n_steps=1, steps_per_epoch=1, warmup_steps=0,
+        model=dataclasses.replace(CONFIG.model, skeleton=joints))
+
+    def make_batches(first_step):
+        return pipeline.training_dataset(
+            config, data_dirs['synth'], data_dirs['lspet'], [data_dirs['photos']], first_step)
+
+    cached_batches.write(config, make_batches, tmp_path, ['synth'])
+    dataset = cached_batches.read(config, tmp_path)
+    assert dataset.element_spec[1]['coords3d_cam'].shape == (4, 4, 3)
+    check_equal(dataset.take(1), make_batches(0).take(1))
+    with pytest.raises(ValueError, match='where joint_names was .*lhip.* and is .*pelv'):
+        cached_batches.write(
+            dataclasses.replace(config, model=CONFIG.model), make_batches, tmp_path, ['synth'])
+
+
 def test_configs_of_different_batches_are_refused(tmp_path):
     configs = [CONFIG, dataclasses.replace(CONFIG, seed=2)]
     with pytest.raises(ValueError, match='`configs` must agree about the batches'):
@@ -115,10 +166,9 @@ def test_table_picks_its_share():
 @pytest.mark.slow
 def test_program_compares_trained_models(
         data_dirs, tmp_path, monkeypatch, capsys):  # noqa: F811
-    configs = [
-        dataclasses.replace(
-            CONFIG, name=name, model=dataclasses.replace(CONFIG.model, kind=name))
-        for name in ('metro', 'pose25d')]
+    config_file = tmp_path / 'three.py'
+    config_file.write_text(CONFIG_FILE)
+    configs = run.load_configs(config_file, TrainConfig)
     holdout_dir = tmp_path / 'holdout'
     holdout_dir.mkdir()
     photo = np.float32([-100, -100, 300, 300])  # in which everybody is whole
@@ -127,24 +177,24 @@ def test_program_compares_trained_models(
     arguments = [
         'compare', '--synth-dir', data_dirs['synth'], '--lspet-dir', data_dirs['lspet'],
         '--background-dir', data_dirs['photos'], '--holdout-dir', holdout_dir,
-        '--out-dir', tmp_path, '--plot', tmp_path / 'curves.png']
+        '--configs', config_file, '--out-dir', tmp_path, '--plot', tmp_path / 'curves.png']
     monkeypatch.setattr('sys.argv', list(map(str, arguments)))
     # Killed after the first training.
     compare.train_all(
         configs[:1], data_dirs['synth'], data_dirs['lspet'], [data_dirs['photos']], tmp_path)
     trained_at = (tmp_path / 'metro/crop_model.keras').stat().st_mtime_ns
-    monkeypatch.setattr(comparison, 'configs', lambda: configs)
     compare.main()
     assert (tmp_path / 'metro/crop_model.keras').stat().st_mtime_ns == trained_at
-    for name in ('metro', 'pose25d'):
+    for name in ('metro', 'pose25d', 'margipose'):
         epochs = [
             row['epoch'] for row in csv.DictReader((tmp_path / name / 'curves.csv').open())]
         assert epochs == ['0', '1'], name
     result = json.loads((tmp_path / 'comparison.json').read_text())
     assert list(result) == [
-        'metro, relative', 'pose25d, bone lengths', 'pose25d, true root depth']
+        'metro, relative', 'pose25d, bone lengths', 'pose25d, true root depth',
+        'margipose, universal scale', 'margipose, true root depth']
     text = (tmp_path / 'comparison.md').read_text()
-    assert text in capsys.readouterr().out and len(text.splitlines()) == 5
+    assert text in capsys.readouterr().out and len(text.splitlines()) == 7
     for name, row in result.items():
         assert f'| {name} ' in text
         assert row['whole']['n_examples_3d'] == 3

@@ -24,7 +24,11 @@ def make_config(**kwargs):
     ({'loss_scale': -1.0}, '`loss_scale` must be a positive finite number. Received: .*-1.0'),
     ({'max_kernel_norm': 0}, '`max_kernel_norm` must be a positive .*max_kernel_norm=0'),
     ({'schedule': 'dual', 'accumulation_steps': 2}, "'dual' cannot be .*accumulation_steps=2"),
-    ({'schedule': 'dual', 'ema_momentum': 0.9}, "'dual' cannot be combined.*ema_momentum=0.9")])
+    ({'schedule': 'dual', 'ema_momentum': 0.9}, "'dual' cannot be combined.*ema_momentum=0.9"),
+    ({'schedule': 'one_cycle', 'accumulation_steps': 2},
+     "`accumulation_steps` must be left alone with the `schedule` 'one_cycle'.*steps=2"),
+    ({'schedule': 'one_cycle', 'epsilon': 1e-3}, '`epsilon` must be left alone .*epsilon=0.001'),
+    ({'schedule': 'one_cycle', 'decay_all_weights': True}, '`decay_all_weights` must be left')])
 def test_bad_optimizer_settings_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         OptimizerConfig(**kwargs)
@@ -41,6 +45,12 @@ def test_bad_optimizer_settings_are_refused(kwargs, message):
      "`loss_scale` must be None unless .* Received: loss_scale=128.0, .*='float32'"),
     ({'optimizer': OptimizerConfig(accumulation_steps=4)},
      '`accumulation_steps` must divide `batch_size_2d`. Received: .*=4, batch_size_2d=2'),
+    ({'optimizer': OptimizerConfig('one_cycle')},
+     "`weight_decay` must be 0 with the `schedule` 'one_cycle'.*weight_decay=0.02"),
+    ({'optimizer': OptimizerConfig('one_cycle'), 'weight_decay': 0.0, 'warmup_steps': 5},
+     '`warmup_steps` must be 0 unless'),
+    ({'ghost_batch_sizes': (4, 2), 'model': ModelConfig(kind='margipose')},
+     r'`ghost_batch_sizes` must be \(\) for MargiPose.*ghost_batch_sizes=\(4, 2\)'),
     ({'own_share': 1.0}, '`own_share` must be between 0 and 1. Received: own_share=1.0'),
     ({'ghost_batch_sizes': (4, 3)}, '`ghost_batch_sizes` must .*micro-.batch, 6. Received: .*4, 3'),
     ({'ghost_batch_sizes': (6, 0)}, '`ghost_batch_sizes` must be positive'),

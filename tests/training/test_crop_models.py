@@ -113,10 +113,82 @@ def test_the_kind_chooses_the_model():
         crop_models.build_crop_model(ModelConfig(kind='pose25d'))
 
 
+MARGINAL = {
+    'kind': 'margipose', 'top_down_channels': 0, 'heatmap': HeatmapConfig(64, 8), 'n_stages': 1,
+    'n_inner_channels': 8}
+
+
+def test_margipose_of_a_truncated_backbone():
+    model = crop_models.build_crop_model(ModelConfig(
+        backbone='resnet18', height_edges=(('lhip', 'lkne'), ('neck', 'pelv')), height_mm=800.0,
+        **MARGINAL))
+    assert isinstance(model, models.MargiPose) and model.backbone.name == 'resnet18_truncated'
+    config = model.get_config()
+    index = skeleton.METRO_24.index
+    assert config['height_edges'] == [
+        [index('lhip'), index('lkne')], [index('neck'), index('pelv')]]
+    assert config['height_mm'] == 800 and config['crop_side_px'] == 64
+    assert (config['n_stages'], config['axis_permutation'], config['n_inner_channels']) == (
+        1, True, 8)
+    assert ModelConfig(backbone='inception_v4', **MARGINAL).is_truncated
+    assert not ModelConfig(backbone='resnet50').is_truncated
+
+
+def test_margipose_of_a_backbone_with_a_top_down_path():
+    kwargs = {**MARGINAL, 'top_down_channels': 16, 'axis_permutation': False}
+    model = crop_models.build_crop_model(ModelConfig(backbone='compact_resnet', **kwargs))
+    assert model.backbone.output_shape[-1] == model.heads.n_channels == 16
+    assert not model.heads.axis_permutation
+    # The published bones: thigh, pelvis to spine and spine to neck.
+    index = skeleton.METRO_24.index
+    assert model.reconstruction.height_edges == tuple(
+        (index(a), index(b)) for a, b in (('lhip', 'lkne'), ('pelv', 'spin'), ('spin', 'neck')))
+    kwargs.update(
+        kind='absolute_margipose', weak_perspective=True, mix_3d_inside_fov=0.25,
+        heatmap=HeatmapConfig(64, 8, box_size_mm=2000.0))
+    model = crop_models.build_crop_model(ModelConfig(backbone='compact_resnet', **kwargs))
+    assert isinstance(model, models.AbsoluteMargiPose)
+    assert model.heatmap_config.box_size_mm == 2000
+    assert model.reconstruction.weak_perspective
+    assert model.reconstruction.mix_3d_inside_fov == 0.25
+
+
+def test_margipose_whose_settings_do_not_fit():
+    def build(**changes):
+        return crop_models.build_crop_model(ModelConfig(**{
+            **MARGINAL, 'backbone': 'resnet18', **changes}))
+    with pytest.raises(ValueError, match="`height_edges` must be pairs of joints.*'lfoo'"):
+        build(height_edges=(('lfoo', 'lkne'),))
+    with pytest.raises(ValueError, match='`stride_px` .16. must be the stride of `backbone`'):
+        build(heatmap=HeatmapConfig(64, 16))
+    with pytest.raises(ValueError, match='`n_inner_channels` must be a multiple of 4'):
+        build(n_inner_channels=6)
+    with pytest.raises(ValueError, match="`name` must be one of .*'inception_v4'"):
+        build(backbone='inception_v4', top_down_channels=16)
+
+
 @pytest.mark.parametrize('make, message', [
+    (lambda: ModelConfig(n_stages=2),
+     "`n_stages` must be left alone where `kind` is not 'margipose' or 'absolute_margipose'. "
+     "Received: n_stages=2, kind='metrabs'"),
+    (lambda: ModelConfig(kind='metro', axis_permutation=False), '`axis_permutation` must be left'),
+    (lambda: ModelConfig(kind='pose25d', n_inner_channels=48), '`n_inner_channels` must be left'),
+    (lambda: ModelConfig(kind='absolute_margipose', height_mm=900.0),
+     "`height_mm` must be left alone where `kind` is not 'margipose'. "),
+    (lambda: ModelConfig(kind='margipose', mix_3d_inside_fov=0.2), '`mix_3d_inside_fov` must be'),
+    (lambda: ModelConfig(kind='margipose', heatmap=HeatmapConfig(64, 8, box_size_mm=2000.0)),
+     '`box_size_mm` must be left alone .*box_size_mm=2000.0, kind=.margipose.'),
+    (lambda: ModelConfig(kind='absolute_margipose', heatmap=HeatmapConfig(64, 8, 12)),
+     '`n_depth_cells` must be left alone .*n_depth_cells=12'),
+    (lambda: ModelConfig(kind='margipose', heatmap=HeatmapConfig(64, 8, centered=False)),
+     '`centered` must be left alone'),
+    (lambda: ModelConfig(**MARGINAL, backbone='inception_v4', bn_momentum=0.9),
+     '`bn_momentum` must be left alone where the backbone is a truncated one. '
+     "Received: bn_momentum=0.9, backbone='inception_v4'"),
     (lambda: ModelConfig(kind='openpose'), '`kind` must be one of .* Received: kind=.openpose.'),
     (lambda: ModelConfig(kind='metro', weak_perspective=True),
-     '`weak_perspective` must be left alone where `kind` is not .metrabs.. .*kind=.metro.'),
+     "`weak_perspective` must be left alone where `kind` is not 'metrabs' or 'absolute_margipose'. "
+     "Received: weak_perspective=True, kind='metro'"),
     (lambda: ModelConfig(bone_lengths_mm=LENGTHS), '`bone_lengths_mm` must be left alone'),
     (lambda: ModelConfig(skeleton=('nose',)), '`skeleton` must be a metro_tf.skeleton.Skeleton. '),
     (lambda: ModelConfig(skeleton=skeleton.Skeleton(('nose', 'lkne'), ())),

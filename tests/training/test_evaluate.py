@@ -142,6 +142,44 @@ def test_pose25d_is_scored_with_both_root_depths(batches):
     assert abs(scores['absolute_mpjpe_mm'] - true_depth['absolute_mpjpe_mm']) > 1.0
 
 
+def test_margipose_is_scored_at_its_scale_and_with_the_true_depth(batches):
+    model = make_model(models.MargiPose, n_stages=1, n_inner_channels=4)
+    i_pelvis = JOINTS.index('pelv')
+    scores = evaluate.evaluate(model, without_joint(batches, i_pelvis))
+    true_depth = scores.pop('true_root_depth')
+    assert scores['n_examples_3d'] == 5 and true_depth['n_examples_3d'] == 3
+    assert set(scores) - set(true_depth) == {'n_examples_2d', 'torso_pck_0.2'}
+    ways = predictors.make_predictors(model)
+    assert list(ways) == ['universal_scale', 'true_root_depth']
+    for inputs, labels in batches:
+        own, given = (way(inputs, labels)[0].numpy() for way in ways.values())
+        np.testing.assert_array_equal(own, model(inputs))
+        root_depth = labels['coords3d_cam'][:, i_pelvis, 2]
+        np.testing.assert_allclose(
+            given, model({**inputs, 'root_depth_mm': root_depth}), rtol=1e-5)
+        ratio = given[..., 2:] / own[..., 2:]  # poses are proportional to the root's depth
+        np.testing.assert_allclose(given, ratio[:, :1] * own, rtol=1e-4)
+
+
+def test_absolute_margipose_needs_no_depth(batches):
+    model = make_model(models.AbsoluteMargiPose, n_stages=1, n_inner_channels=4)
+    scores = evaluate.evaluate(model, batches)
+    assert list(predictors.make_predictors(model)) == ['absolute']
+    assert scores['n_examples_2d'] == scores['n_examples_3d'] == 5
+    assert 'absolute_mpjpe_mm' in scores and 'true_root_depth' not in scores
+
+
+def test_the_root_is_the_pelvis_or_what_pose25d_says():
+    assert predictors.root_index(make_model(models.Pose25D)) is None
+    assert predictors.root_index(make_model(models.Pose25D, i_root_joint=3)) == 3
+    joints = skeleton.from_paths('lkne rkne lank rank', 'lkne-lank rank-rkne')
+    model = models.MargiPose(
+        common.make_backbone(), joints.joint_names, joints.edges, common.SIDE, common.STRIDE,
+        n_stages=1, n_inner_channels=4, height_edges=[[0, 2]])
+    with pytest.raises(ValueError, match='`crop_model` must predict the joint `pelv`'):
+        predictors.root_index(model)
+
+
 @pytest.mark.parametrize('i_root_joint, n_known', [(None, 3), (0, 5), (2, 3)])
 def test_people_of_unknown_root_depth_do_not_count(batches, i_root_joint, n_known):
     model = make_model(models.Pose25D, i_root_joint=i_root_joint)

@@ -145,7 +145,7 @@ def test_refusals(tmp_path):
     with pytest.raises(ValueError, match='`autoencoder` must be given for a LatentMetrabs'):
         trainers.build(
             tiny_trainers.make_crop_model('metro'), LossConfig(), autoencoder=autoencoder)
-    with pytest.raises(ValueError, match="`generation` must be 'R23' with latent points"):
+    with pytest.raises(ValueError, match="`generation` must be one of .'R23'. for the Reg"):
         trainers.build(
             tiny_trainers.make_crop_model(), LossConfig(generation='R20'), autoencoder=autoencoder)
     with pytest.raises(ValueError, match='`latent_mode` and `autoencoder` must be given together'):

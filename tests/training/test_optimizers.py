@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import callbacks, optimizers, run
+from training import callbacks, optimizers, run, schedules
 from training.config import OptimizerConfig, TrainConfig, metrabs_weight_decay
 
 CONFIG = TrainConfig(
@@ -259,3 +259,81 @@ def test_static_loss_scale_never_grows_and_a_resume_keeps_it(dtype_policy, tmp_p
     resumed = make_model(config)
     callbacks.TrainingState(resumed, tmp_path).restore()
     assert loss_scale_of(resumed.optimizer) == 64
+
+
+ONE_CYCLE = {'schedule': 'one_cycle', 'weight_decay': 0.0, 'clip_norm': None}
+
+
+def one_cycle_settings(step, n_steps, peak):
+    """Learning rate and momentum of a step, counted from 1, by the published table."""
+    milestones = [1, 0.45 * n_steps, 0.9 * n_steps, n_steps]
+    return (
+        np.interp(step, milestones, peak * np.array([0.1, 1, 0.1, 1e-4])),
+        np.interp(step, milestones, [0.9, 0.85, 0.9, 0.9]))
+
+
+@pytest.mark.parametrize('in_graph', [False, True])
+def test_one_cycle_follows_the_rule_of_pytorch(in_graph):
+    """Ten steps down w^2 / 2 from 1 with a peak of 0.5, against both rules by hand."""
+    variable = tf.Variable([1.0, 2.0])
+    optimizer = optimizers.OneCycleSGD(schedules.OneCycle(0.5, 10))
+    optimizer.build([variable])
+
+    def update():
+        optimizer.apply_gradients([(tf.identity(variable), variable)])
+
+    update = tf.function(update) if in_graph else update
+    (w, v), (w_keras, v_keras), found, rules = (1.0, 0.0), (1.0, 0.0), [], []
+    for step in range(1, 11):
+        rate, momentum = one_cycle_settings(step, 10, 0.5)
+        v = momentum * v + w
+        w -= rate * v
+        v_keras = momentum * v_keras - rate * w_keras
+        w_keras += v_keras
+        update()
+        found.append(variable.numpy().copy())
+        rules.append((w, w_keras))
+    rules = np.array(rules)
+    np.testing.assert_allclose(found, rules[:, :1] * [1, 2], rtol=1e-4, atol=1e-6)
+    # The second step by hand: rate 0.05 + 0.45 / 3.5, momentum 0.9 - 0.05 / 3.5.
+    np.testing.assert_allclose(rules[:2], [[0.95, 0.95], [0.622194, 0.736071]], atol=1e-6)
+    assert np.abs(rules[1:, 0] - rules[1:, 1]).min() > 0.01  # they never meet again
+
+
+def test_one_cycle_of_a_config():
+    config = make_config(learning_rate=0.7, n_steps=20, steps_per_epoch=20, **ONE_CYCLE)
+    optimizer = run.build_optimizer(config)
+    assert isinstance(optimizer, optimizers.OneCycleSGD) and optimizer.global_clipnorm is None
+    assert (optimizer.schedule.peak, optimizer.schedule.n_steps) == (0.7, 20)
+    averaged = run.build_optimizer(make_config(
+        **{**ONE_CYCLE, 'clip_norm': 2.0}, ema_momentum=0.9))
+    assert averaged.global_clipnorm == 2.0 and averaged.use_ema
+
+
+def test_one_cycle_revives_and_resumes(tmp_path):
+    config = make_config(**ONE_CYCLE)
+    expected, first, second = (make_model(config) for _ in range(3))
+    fit(expected, make_batches(4))
+    fit(first, make_batches(4).take(2), callbacks=[callbacks.TrainingState(first, tmp_path)])
+    callbacks.TrainingState(second, tmp_path).restore()
+    fit(second, make_batches(4).skip(2))
+    assert_weights_close(expected, second, atol=0)
+    settings = keras.saving.serialize_keras_object(expected.optimizer)
+    revived = keras.saving.deserialize_keras_object(settings)
+    assert isinstance(revived, optimizers.OneCycleSGD)
+    assert revived.get_config() == expected.optimizer.get_config()
+    assert revived.schedule.get_config() == {'peak': 0.1, 'n_steps': 4}
+
+
+def test_one_cycle_leaves_variables_without_gradient_alone():
+    used, unused = tf.Variable([1.0]), tf.Variable([1.0])
+    optimizer = optimizers.OneCycleSGD(schedules.OneCycle(1.0, 10))
+    optimizer.build([unused, used])
+    optimizer.apply_gradients([(None, unused), (tf.constant([2.0]), used)])
+    np.testing.assert_allclose(used, [0.8], rtol=1e-6)
+    np.testing.assert_array_equal(unused, [1.0])
+
+
+def test_one_cycle_needs_its_schedule():
+    with pytest.raises(ValueError, match='`learning_rate` must be a OneCycle .*learning_rate=0.1'):
+        optimizers.OneCycleSGD(0.1)

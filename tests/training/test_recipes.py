@@ -19,6 +19,7 @@ TRAINING_DIR = pathlib.Path(__file__).parents[2] / 'training'
 GENERATIONS = {
     'metro_rn50': 'R20', 'metrabs_rn50': 'R20', 'pose25d_rn50': 'R20', 'metrabs_effv2s': 'R23',
     'metrabs_mob3': 'R23', 'metrabs_finetune': 'R23'}
+SLOW = ('metro_rn50', 'metrabs_effv2s', 'margipose')
 
 
 def load(name):
@@ -56,6 +57,18 @@ def test_published_recipes_say_what_they_are(name, generation):
         3e-3 / math.sqrt(n_steps_of_decay))
 
 
+def test_margipose_recipe_says_what_is_published():
+    config = load('margipose')
+    text = ast.get_docstring(ast.parse((TRAINING_DIR / 'configs/margipose.py').read_text()))
+    for needed in ('Data: ', 'As published', 'Differs', 'Expected time', '57.0 mm MPJPE',
+                   'python -m training.train training/configs/margipose.py'):
+        assert needed in text, needed
+    assert config.n_steps * (config.batch_size_3d + config.batch_size_2d) == 4800000
+    assert config.model.is_truncated and config.optimizer.schedule == 'one_cycle'
+    assert (config.loss.marginal, config.loss.divergence, config.learning_rate) == (1, 1, 1)
+    assert config.weight_decay == 0 and config.clip_norm is None
+
+
 def run_one_step(config):
     """Trains one step at the smallest size and returns the trainer and the logs.
 
@@ -64,6 +77,8 @@ def run_one_step(config):
     changes = {'heatmap': dataclasses.replace(config.model.heatmap, crop_side_px=64)}
     if config.name in ('metrabs_rn50', 'pose25d_rn50', 'metrabs_finetune'):
         changes['backbone'] = 'compact_resnet'
+    if config.name == 'margipose':
+        changes.update(n_stages=2, n_inner_channels=16)
     if config.model.kind == 'pose25d':
         changes['bone_lengths_mm'] = LENGTHS
     config = dataclasses.replace(
@@ -76,9 +91,8 @@ def run_one_step(config):
 
 
 @pytest.mark.parametrize('name', [
-    pytest.param(
-        name, marks=pytest.mark.slow if name in ('metro_rn50', 'metrabs_effv2s') else ())
-    for name in GENERATIONS])
+    pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
+    for name in (*GENERATIONS, 'margipose')])
 def test_a_step_of_every_recipe_changes_the_weights(name, dtype_policy):
     config = load(name)
     if config.optimizer.schedule == 'dual':
@@ -106,7 +120,7 @@ def unread_fields(config_class):
     """Fields that no program reads; setting one in `configs` or checking it does not count."""
     paths = [
         path for path in TRAINING_DIR.rglob('*.py')
-        if path.name != 'config.py' and path.parent.name != 'configs']
+        if path.name not in ('config.py', 'model_config.py') and path.parent.name != 'configs']
     names = read_names(paths)
     return [field.name for field in dataclasses.fields(config_class) if field.name not in names]
 
@@ -126,6 +140,6 @@ def test_the_check_notices_a_setting_that_nobody_reads():
 def test_every_loss_term_belongs_to_a_trainer():
     classes = (
         trainers.RegularizedTrainer, trainers.MetrabsTrainer, trainers.MetroTrainer,
-        trainers.Pose25DTrainer)
+        trainers.Pose25DTrainer, trainers.MargiPoseTrainer, trainers.AbsoluteMargiPoseTrainer)
     used = {name for cls in classes for names in cls.TERMS.values() for name in names}
     assert used == set(config_lib.LOSS_TERMS)

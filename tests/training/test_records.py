@@ -48,6 +48,31 @@ def test_everything_comes_back(in_graph):
     assert bool(tf.reduce_all(parsed['joint_validity_mask_2d']))
 
 
+def make_masks():
+    """Masks of clothes, the upper ones different from the lower ones."""
+    return np.random.default_rng(2).integers(0, 256, (*SIZE, 2)).astype(np.uint8)
+
+
+@pytest.mark.parametrize('in_graph', [False, True])
+def test_masks_of_clothes_come_back(in_graph):
+    parse = tf.function(records.parse) if in_graph else records.parse
+    masks = make_masks()
+    parsed = parse(tf.constant(records.serialize(make_example(clothing_masks=masks))))
+    np.testing.assert_array_equal(parsed['clothing_masks'], masks)
+    assert parsed['clothing_masks'].dtype == tf.uint8
+    without = parse(tf.constant(records.serialize(make_example())))
+    np.testing.assert_array_equal(without['clothing_masks'], np.zeros([*SIZE, 2]))
+
+
+def test_records_without_masks_of_clothes_are_as_before():
+    record = tf.train.Example.FromString(records.serialize(make_example()))
+    assert sorted(record.features.feature) == [
+        'alpha', 'box', 'camera_up', 'coords2d', 'coords3d_cam', 'frame', 'image', 'intrinsics',
+        'joint_names', 'name', 'visibility']
+    with pytest.raises(ValueError, match=r'`clothing_masks` must be .* shape \(40, 30, 2\)'):
+        records.serialize(make_example(clothing_masks=make_masks()[..., :1]))
+
+
 def test_channel_order_survives():
     red = np.zeros([*SIZE, 3], np.uint8)
     red[..., 0] = 200

@@ -60,3 +60,24 @@ def test_two_phases_revive_and_refuse_an_impossible_fraction():
     assert keras.optimizers.schedules.deserialize(config).get_config() == schedule.get_config()
     with pytest.raises(ValueError, match='`first_fraction` must be in .0, 1.. Received: .*=1'):
         schedules.TwoPhaseDecay(0.1, 50, 1)
+
+
+def test_one_cycle_at_its_milestones():
+    schedule = schedules.OneCycle(2.0, n_steps=101)
+    # Steps are counted from 1. The milestones are 1, 45.45, 90.9 and 101; 23.225 is halfway up.
+    finished = [0, 22.225, 44.45, 89.9, 100, 500]
+    np.testing.assert_allclose(
+        [float(schedule(step)) for step in finished], [0.2, 1.1, 2.0, 0.2, 2e-4, 2e-4], rtol=1e-3)
+    np.testing.assert_allclose(
+        [float(schedule.momentum(step)) for step in finished],
+        [0.9, 0.875, 0.85, 0.9, 0.9, 0.9], rtol=1e-5)
+    revived = keras.optimizers.schedules.deserialize(
+        keras.optimizers.schedules.serialize(schedule))
+    assert isinstance(revived, schedules.OneCycle)
+    assert revived.get_config() == {'peak': 2.0, 'n_steps': 101}
+
+
+def test_one_cycle_needs_three_steps():
+    assert np.isfinite(float(schedules.OneCycle(1.0, 3)(2)))
+    with pytest.raises(ValueError, match='`n_steps` must be at least 3. Received: n_steps=2'):
+        schedules.OneCycle(1.0, 2)

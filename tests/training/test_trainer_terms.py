@@ -8,6 +8,7 @@ import tensorflow as tf
 from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import camera
+from tests.test_marginal_losses import reference_jsd
 from tests.training import tiny_trainers
 from training import callbacks, optimizers, trainers
 from training.trainers import volume_targets
@@ -245,6 +246,57 @@ def test_regularisation_of_the_model_counts():
     kernel = np.array(crop_model.backbone.layers[-1].kernel)
     assert found['total'] == pytest.approx(0.5 * np.sum(np.square(kernel)), rel=1e-4)
     assert found['relative'] == 0
+
+
+def reference_divergence(labels, logits2d, logits3d):
+    """Mean divergences of 2D heatmaps and of marginals of volumes, one after the other."""
+    def softmax(logits):
+        masses = np.exp(logits.astype(np.float64))
+        return masses / masses.sum()
+
+    def divergence(heatmap, column, row):
+        return reference_jsd(heatmap, gaussian_in_cells(heatmap.shape, column, row))
+
+    in_crop = np.all(np.abs(labels['coords2d'] + 0.5 - 32) < 32, axis=-1)
+    planes2d = [
+        divergence(softmax(logits2d[i, :, :, j]), *((labels['coords2d'][i, j] - 4) / 8))
+        for i, j in zip(*np.nonzero(in_crop))]
+    planes3d = []
+    for i, j in zip(*np.nonzero(labels['joint_validity_mask_3d'])):
+        pose = labels['coords3d_cam'][i]
+        place = np.append(np.mean(labels['coords2d'][i], axis=0) * 2200 / 64, 1100)
+        placed = pose[j] - pose.mean(axis=0) + place
+        x, y, z = (placed * [64, 64, 7] / 2200 - [4, 4, 0]) / [8, 8, 1]
+        volume = softmax(logits3d[i, ..., j])
+        planes3d.append(
+            divergence(volume.sum(2), x, y) + divergence(volume.sum(1), z, y)
+            + divergence(volume.sum(0).T, x, z))
+    return np.mean(planes2d) + np.mean(planes3d)
+
+
+def gaussian_in_cells(shape, column, row):
+    rows, columns = np.mgrid[:shape[0], :shape[1]]
+    target = np.exp(-0.5 * ((columns - column) ** 2 + (rows - row) ** 2))
+    return target / target.sum()
+
+
+@pytest.mark.parametrize('generation', ['R23', 'R20'])
+def test_metrabs_takes_the_regulariser_of_margipose(generation):
+    trainer = tiny_trainers.make_trainer(
+        generation=generation, heatmap2d=0.0, heatmap3d=0.0, divergence=0.5)
+    inputs, labels = tiny_trainers.make_batch()
+    labels['coords3d_cam'] *= [0.5, 0.5, 1]  # within the box, so that it stays in its place
+    labels['coords2d'][:2] = 32 + 0.5 * (labels['coords2d'][:2] - 32)
+    outputs = trainer(inputs)
+    found = tiny_trainers.terms(trainer, inputs, labels, outputs)
+    expected = reference_divergence(
+        labels, outputs['logits2d'].numpy(), outputs['logits3d'].numpy())
+    assert found['divergence'] == pytest.approx(expected, rel=1e-4) and expected > 0.5
+    without = tiny_trainers.make_trainer(
+        crop_model=trainer.crop_model, generation=generation, heatmap2d=0.0, heatmap3d=0.0)
+    rest = tiny_trainers.terms(without, inputs, labels, outputs)
+    assert 'divergence' not in rest
+    assert found['total'] == pytest.approx(rest['total'] + 0.5 * expected, rel=1e-4)
 
 
 def test_25d_targets_lie_at_pixels_and_in_the_middle_of_depth():

@@ -8,6 +8,7 @@ from metro_tf import models, skeleton
 from metro_tf.geometry import camera
 from training import trainers
 from training.config import LossConfig
+from training.model_config import MARGINAL_KINDS
 
 SIDE_PX = 64
 N_JOINTS = skeleton.METRO_24.n_joints
@@ -41,9 +42,12 @@ def make_crop_model(
     features = keras.layers.Conv2D(
         8, 9, strides=8, padding='same', kernel_regularizer=regularizer)(image)
     model_class = {
-        'metrabs': models.Metrabs, 'metro': models.Metro, 'pose25d': models.Pose25D}[kind]
+        'metrabs': models.Metrabs, 'metro': models.Metro, 'pose25d': models.Pose25D,
+        'margipose': models.MargiPose, 'absolute_margipose': models.AbsoluteMargiPose}[kind]
     if kind == 'pose25d':
         kwargs['bone_lengths_mm'] = BONE_LENGTHS_MM
+    if kind in MARGINAL_KINDS:
+        kwargs = {'n_stages': 2, 'n_inner_channels': 8, **kwargs}
     return model_class(
         keras.Model(image, features), joints.joint_names, joints.edges, crop_side_px=SIDE_PX,
         stride_px=8, **kwargs)

@@ -7,8 +7,8 @@ an hour on two cores with bfloat16 instructions. `default_crop_model.py` goes on
 Command:
     python -m training.import_folder backgrounds/with_people \\
         --annotations training/annotations/imagenet_samples_joints.json --out records/samples
-    python -m training.train training/configs/default_crop_model_third.py --synth-dir records/train \\
-        --lspet-dir lspet --records-2d-dir records/samples/2d \\
+    python -m training.train training/configs/default_crop_model_third.py \\
+        --synth-dir records/train --lspet-dir lspet --records-2d-dir records/samples/2d \\
         --background-dir backgrounds/no_people --background-dir backgrounds/with_people \\
         --start-from runs/default_crop_model_second/crop_model.keras
 """

@@ -38,6 +38,8 @@ class Example:
         camera_up: float32 array `[3]`, the world's up direction in the camera frame, or None.
         coords3d_cam: float32 array `[joints, 3]`, camera frame, mm, NaN where missing; or None.
         joint_names: Tuple of the joints' names, see `check_joint_names`.
+        clothing_masks: uint8 array `[height, width, 2]`, how much of each pixel is upper and
+            lower clothing of the person, or None.
     """
     image: np.ndarray
     name: str
@@ -50,6 +52,7 @@ class Example:
     camera_up: Optional[np.ndarray] = None
     coords3d_cam: Optional[np.ndarray] = None
     joint_names: tuple = skeleton.METRO_24.joint_names
+    clothing_masks: Optional[np.ndarray] = None
 
 
 def check(example):
@@ -151,6 +154,7 @@ def _fields(example):
         ('image', np.uint8, (*size, 3)), ('box', np.float32, (4,)), ('frame', np.float32, (4,)),
         ('coords2d', np.float32, (n_joints, 2)), ('visibility', np.float32, (n_joints,))]
     optional = [
-        ('alpha', np.uint8, size), ('intrinsics', np.float32, (3, 3)),
-        ('camera_up', np.float32, (3,)), ('coords3d_cam', np.float32, (n_joints, 3))]
+        ('alpha', np.uint8, size), ('clothing_masks', np.uint8, (*size, 2)),
+        ('intrinsics', np.float32, (3, 3)), ('camera_up', np.float32, (3,)),
+        ('coords3d_cam', np.float32, (n_joints, 3))]
     return fields + [field for field in optional if getattr(example, field[0]) is not None]

@@ -154,6 +154,7 @@ def _example(image, name, box, coords2d):
         'image': image,
         'alpha': tf.fill(tf.shape(image[..., :1]), tf.constant(255, tf.uint8)),
         'has_alpha': False,
+        'clothing_masks': tf.zeros_like(image[..., :2]),
         'name': name,
         'box': box,
         'frame': tf.stack([0.0, 0.0, shape[1], shape[0]]),

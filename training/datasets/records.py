@@ -1,8 +1,9 @@
 """Record files: shards of examples that tf.data reads in parallel.
 
-The image is stored as JPEG, alpha as PNG, everything else as flat float lists in which NaN marks
-a missing joint. What an example lacks is an empty list or empty bytes. `parse` turns NaN into
-zeros with a validity mask, so that no NaN enters a graph.
+The image is stored as JPEG, alpha and masks of clothes as PNG, everything else as flat float lists
+in which NaN marks a missing joint. What an example lacks is an empty list or empty bytes; masks of
+clothes, which few have, are left out altogether. `parse` turns NaN into zeros with a validity
+mask, so that no NaN enters a graph.
 
 Every record names its joints; those without names are older and have the joints of
 `skeleton.METRO_24`. Readers put the joints into the order of the names that they are given, so that
@@ -67,6 +68,9 @@ def serialize(example):
     features['image'] = _bytes(_encode(
         '.jpg', example.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]))
     features['alpha'] = _bytes(b'' if example.alpha is None else _encode('.png', example.alpha, []))
+    if example.clothing_masks is not None:
+        features['clothing_masks'] = _bytes(*(
+            _encode('.png', example.clothing_masks[..., i], []) for i in range(2)))
     # Deterministic, because the order of a map's entries otherwise differs between processes.
     record = tf.train.Example(features=tf.train.Features(feature=features))
     return record.SerializeToString(deterministic=True)
@@ -82,7 +86,8 @@ def parse(serialized, joint_names=_DEFAULT_NAMES):
 
     Returns:
         Dict of tensors: `image` uint8 `[h, w, 3]`; `alpha` uint8 `[h, w, 1]`, all 255 where
-        `has_alpha` (bool) is False; `name` string; `box`, `frame` `[4]` px; `intrinsics`
+        `has_alpha` (bool) is False; `clothing_masks` uint8 `[h, w, 2]` of upper and lower clothes,
+        zeros where the record has none; `name` string; `box`, `frame` `[4]` px; `intrinsics`
         `[3, 3]`, the identity where missing; `camera_up` `[3]`, (0, -1, 0) where missing;
         `has_3d` bool; `coords3d_cam` `[joints, 3]` mm and `coords2d` `[joints, 2]` px, zero
         where `joint_validity_mask_3d` or `joint_validity_mask_2d` (bool `[joints]`) are False;
@@ -90,7 +95,8 @@ def parse(serialized, joint_names=_DEFAULT_NAMES):
     """
     spec = {name: tf.io.VarLenFeature(tf.float32) for name in _FLOAT_FIELDS}
     spec.update({name: tf.io.FixedLenFeature([], tf.string) for name in ('name', 'image', 'alpha')})
-    spec['joint_names'] = tf.io.VarLenFeature(tf.string)
+    spec.update({
+        name: tf.io.VarLenFeature(tf.string) for name in ('joint_names', 'clothing_masks')})
     stored = tf.io.parse_single_example(serialized, spec)
     values = {name: tf.sparse.to_dense(stored[name]) for name in _FLOAT_FIELDS}
     coords3d_cam, coords2d, visibility = _wanted_joints(
@@ -106,6 +112,7 @@ def parse(serialized, joint_names=_DEFAULT_NAMES):
         'image': image,
         'alpha': tf.ensure_shape(alpha, [None, None, 1]),
         'has_alpha': has_alpha,
+        'clothing_masks': _clothing_masks(stored['clothing_masks'].values, tf.shape(image)),
         'name': stored['name'],
         'box': tf.reshape(values['box'], [4]),
         'frame': tf.reshape(values['frame'], [4]),
@@ -322,6 +329,16 @@ def _wanted_joints(values, stored_names, joint_names):
     labels = tf.where(
         tf.reduce_any(is_same, axis=1, keepdims=True), found, [float('nan')] * 5 + [0.0])
     return labels[:, :3], labels[:, 3:5], labels[:, 5]
+
+
+def _clothing_masks(encoded, image_shape):
+    """uint8 tensor `[h, w, 2]` of the two masks, zeros where there are none."""
+    def decode():
+        return tf.concat([tf.io.decode_png(encoded[i], channels=1) for i in range(2)], axis=-1)
+    masks = tf.cond(
+        tf.size(encoded) > 0, decode,
+        lambda: tf.zeros(tf.concat([image_shape[:2], [2]], axis=0), tf.uint8))
+    return tf.ensure_shape(masks, [None, None, 2])
 
 
 def _or_default(values, default):

@@ -14,9 +14,10 @@ class Predictor:
     """A crop model and a way to get poses from it.
 
     Args:
-        crop_model: `metro_tf.models.Metrabs`, `LatentMetrabs`, `Metro` or `Pose25D`.
+        crop_model: `metro_tf.models.Metrabs`, `LatentMetrabs`, `Metro`, `Pose25D`, `MargiPose` or
+            `AbsoluteMargiPose`.
         is_absolute: Whether poses are in the camera frame, or up to a translation.
-        has_true_depth: Whether the model is told the true depth of the root (Pose25D).
+        has_true_depth: Whether the model is told the true depth of the root (Pose25D, MargiPose).
         flip_testing: Whether predictions for crop and mirror image are averaged.
 
     Call arguments:
@@ -35,8 +36,7 @@ class Predictor:
         """Predicts a batch."""
         mask, extra_inputs = labels['joint_validity_mask_3d'], {}
         if self.has_true_depth:
-            root_depth_mm, is_known = true_root_depth(
-                labels, self.crop_model.reconstruction.i_root_joint)
+            root_depth_mm, is_known = true_root_depth(labels, root_index(self.crop_model))
             extra_inputs['root_depth_mm'] = root_depth_mm
             mask &= is_known[:, tf.newaxis]
 
@@ -57,8 +57,9 @@ def make_predictors(crop_model, flip_testing=False):
         flip_testing: See `Predictor`.
 
     Returns:
-        Dict from name to `Predictor`: 'relative' for Metro, 'absolute' for Metrabs and
-        LatentMetrabs, 'bone_lengths' and 'true_root_depth' for Pose25D.
+        Dict from name to `Predictor`: 'relative' for Metro; 'absolute' for Metrabs,
+        LatentMetrabs and AbsoluteMargiPose; 'bone_lengths' and 'true_root_depth' for Pose25D;
+        'universal_scale' and 'true_root_depth' for MargiPose.
 
     Raises:
         ValueError: If the model is of another kind.
@@ -67,12 +68,35 @@ def make_predictors(crop_model, flip_testing=False):
         models.Metro: {'relative': (False, False)},
         models.Metrabs: {'absolute': (True, False)},
         models.LatentMetrabs: {'absolute': (True, False)},
+        models.AbsoluteMargiPose: {'absolute': (True, False)},
+        models.MargiPose: {'universal_scale': (True, False), 'true_root_depth': (True, True)},
         models.Pose25D: {'bone_lengths': (True, False), 'true_root_depth': (True, True)}}
     checks.one_of(
         type(crop_model).__name__, [model_class.__name__ for model_class in ways], 'crop_model')
     return {
         name: Predictor(crop_model, *flags, flip_testing)
         for name, flags in ways[type(crop_model)].items()}
+
+
+def root_index(crop_model):
+    """Index of the root joint, whose depth a Pose25D or MargiPose can be told.
+
+    Args:
+        crop_model: The crop model.
+
+    Returns:
+        Int, or None for the mean of all joints (see `models.Pose25D`).
+
+    Raises:
+        ValueError: If a MargiPose has no pelvis.
+    """
+    if isinstance(crop_model, models.Pose25D):
+        return crop_model.reconstruction.i_root_joint
+    if 'pelv' not in crop_model.joint_names:
+        raise ValueError(
+            '`crop_model` must predict the joint `pelv` to be told its depth. '
+            f'Received: joints {crop_model.joint_names}')
+    return crop_model.joint_names.index('pelv')
 
 
 def true_root_depth(labels, i_root_joint=None):

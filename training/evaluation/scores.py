@@ -63,8 +63,9 @@ def evaluate(crop_model, dataset, progress_label='', *, flip_testing=False):
         Dict from score to float: errors in mm, shares in [0, 1]. Scores without any labelled
         joint in the dataset are left out, absolute and 2D ones where the model has no absolute
         poses (Metro), and 2D ones where it has no torso (`metrics.has_torso`). Pose25D is scored
-        with the root depth from bone lengths; its scores with the true one, in examples where
-        that is known, are a dict under 'true_root_depth'.
+        with the root depth from bone lengths and MargiPose with that from the universal scale;
+        their scores with the true one, in examples where that is known, are a dict under
+        'true_root_depth'.
     """
     ways = evaluate_ways(crop_model, dataset, progress_label, flip_testing=flip_testing)
     own, *others = ways

@@ -2,24 +2,28 @@
 
 from training.trainers.base import PoseTrainer, finite_labels, label_masks
 from training.trainers.latent import HybridTrainer, LatentTrainer, RegularizedTrainer
+from training.trainers.margipose import AbsoluteMargiPoseTrainer, MargiPoseTrainer
 from training.trainers.metrabs import MetrabsTrainer
 from training.trainers.metro import MetroTrainer
 from training.trainers.pose25d import Pose25DTrainer
 from training.trainers.volume_targets import place_in_volume
 
 __all__ = [
-    'HybridTrainer', 'LatentTrainer', 'MetrabsTrainer', 'MetroTrainer', 'Pose25DTrainer',
-    'PoseTrainer', 'RegularizedTrainer', 'build', 'finite_labels', 'label_masks',
-    'place_in_volume']
+    'AbsoluteMargiPoseTrainer', 'HybridTrainer', 'LatentTrainer', 'MargiPoseTrainer',
+    'MetrabsTrainer', 'MetroTrainer', 'Pose25DTrainer', 'PoseTrainer', 'RegularizedTrainer',
+    'build', 'finite_labels', 'label_masks', 'place_in_volume']
 
-_TRAINERS = {'Metrabs': MetrabsTrainer, 'Metro': MetroTrainer, 'Pose25D': Pose25DTrainer}
+_TRAINERS = {
+    'AbsoluteMargiPose': AbsoluteMargiPoseTrainer, 'MargiPose': MargiPoseTrainer,
+    'Metrabs': MetrabsTrainer, 'Metro': MetroTrainer, 'Pose25D': Pose25DTrainer}
 
 
 def build(crop_model, loss_config, seed=1, autoencoder=None):
     """Wraps a crop model in the trainer of its kind.
 
     Args:
-        crop_model: `metro_tf.models.Metrabs`, `Metro`, `Pose25D` or `LatentMetrabs`.
+        crop_model: `metro_tf.models.Metrabs`, `Metro`, `Pose25D`, `MargiPose`,
+            `AbsoluteMargiPose` or `LatentMetrabs`.
         loss_config: `training.config.LossConfig`.
         seed: Seed of the numbers that losses draw.
         autoencoder: `metro_tf.models.AffineAutoencoder` for training with latent points, or None.
@@ -42,10 +46,6 @@ def build(crop_model, loss_config, seed=1, autoencoder=None):
         raise ValueError(
             '`autoencoder` must be given for a LatentMetrabs, may be for a Metrabs, and for no '
             f'other model. Received: autoencoder={autoencoder}, a {kind}')
-    if loss_config.generation != 'R23':
-        raise ValueError(
-            "`generation` must be 'R23' with latent points. "
-            f'Received: generation={loss_config.generation!r}')
     if is_latent and not crop_model.is_hybrid:
         return LatentTrainer(crop_model, loss_config, seed=seed)
     trainer_class = HybridTrainer if is_latent else RegularizedTrainer

@@ -33,9 +33,9 @@ class PoseTrainer(keras.Model):
         seed: Seed of the numbers that losses draw.
 
     Raises:
-        ValueError: If a term has a weight that the model and the generation do not have, another
-            setting would not be read, all weights are 0, or the skeleton lacks the pelvis that
-            R20 needs.
+        ValueError: If the trainer does not have the generation, a term has a weight that the model
+            and the generation do not have, another setting would not be read, all weights are 0,
+            or the skeleton lacks the pelvis that R20 needs.
     """
 
     # Generation to the names of its terms, fields of `LossConfig`.
@@ -65,6 +65,10 @@ class PoseTrainer(keras.Model):
 
     def _weighted_terms(self):
         config, kind = self.loss_config, type(self.crop_model).__name__
+        if config.generation not in self.TERMS:
+            raise ValueError(
+                f'`generation` must be one of {list(self.TERMS)} for the {type(self).__name__}. '
+                f'Received: generation={config.generation!r}')
         names = self.TERMS[config.generation]
         for field in dataclasses.fields(config):
             is_foreign = field.name in config_lib.LOSS_TERMS and field.name not in names
@@ -84,7 +88,7 @@ class PoseTrainer(keras.Model):
         """Refuses settings that nothing reads, given the terms that have a weight."""
         config = self.loss_config
         unread = [name for name in config_lib.START_STEPS if name not in self.START_STEPS]
-        if not {'heatmap2d', 'heatmap3d'} & set(weighted):
+        if not {'heatmap2d', 'heatmap3d', 'divergence'} & set(weighted):
             unread.append('heatmap_sigma_cells')
         defaults = {field.name: field.default for field in dataclasses.fields(config)}
         for name in unread:

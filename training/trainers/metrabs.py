@@ -1,5 +1,7 @@
 """Training of MeTRAbs, in both published generations."""
 
+import functools
+
 import tensorflow as tf
 
 from metro_tf import losses
@@ -19,6 +21,10 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
     that the published code leaves out. Whether R20 goes on with weak perspective, as published,
     is the model's `weak_perspective`.
 
+    `divergence` is the regulariser of MargiPose, not published for MeTRAbs: that of the 2D
+    heatmaps plus those of the three marginals of the volume, of the same joints and with Gaussians
+    at the same places as in `heatmap2d` and `heatmap3d`.
+
     Args:
         crop_model: `Metrabs`.
         loss_config: `training.config.LossConfig`.
@@ -28,10 +34,10 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
     TERMS = {
         'R23': (
             'heatmap2d', 'heatmap3d', 'relative', 'projection', 'absolute', 'projection_2d_only',
-            'aligned_2d_only'),
+            'aligned_2d_only', 'divergence'),
         'R20': (
             'heatmap2d', 'heatmap3d', 'image', 'relative', 'absolute', 'image_2d_only',
-            'aligned_2d_only')}
+            'aligned_2d_only', 'divergence')}
 
     def __init__(self, crop_model, loss_config, **kwargs):
         super().__init__(crop_model, loss_config, **kwargs)
@@ -88,27 +94,34 @@ class MetrabsTrainer(base.AbsolutePoseTrainer):
     def _heatmap_terms(self, labels, outputs):
         config, heatmap = self.loss_config, self.heatmap
         coords2d, mask3d = labels['coords2d'], labels['joint_validity_mask_3d']
-        mask2d = labels['joint_validity_mask_2d']
+        in_crop = labels['joint_validity_mask_2d'] & camera.is_within_image(
+            coords2d, heatmap.crop_side_px)
+        settings = {
+            'sigma_cells': config.heatmap_sigma_cells, 'reduction': config.reduction}
 
-        def heatmap2d():
-            """Cross-entropy of the 2D heatmaps."""
+        @functools.cache
+        def cells2d():
+            """True positions in the 2D heatmaps."""
             n_cells = outputs['logits2d'].shape[1]  # follows the stride in use
-            cells = (n_cells - 1.0) * heatmap_coords.image_to_heatmap(
+            return (n_cells - 1.0) * heatmap_coords.image_to_heatmap(
                 coords2d, heatmap.crop_side_px, heatmap.crop_side_px // n_cells,
                 centered=heatmap.centered)
-            is_in_crop = camera.is_within_image(coords2d, heatmap.crop_side_px)
-            return losses.heatmap_cross_entropy(
-                outputs['logits2d'], cells, mask2d & is_in_crop, config.heatmap_sigma_cells,
-                reduction=config.reduction)
 
-        def heatmap3d():
-            """Cross-entropy of the 3D heatmaps."""
+        @functools.cache
+        def cells3d():
+            """True positions in the volume."""
             placed = volume_targets.place_in_volume(
                 labels['coords3d_cam'], coords2d, mask3d, heatmap)
-            return volume_targets.cross_entropy(
-                outputs['logits3d'], placed, mask3d, heatmap, config)
+            return volume_targets.to_cells(placed, outputs['logits3d'], heatmap)
 
-        return {'heatmap2d': heatmap2d, 'heatmap3d': heatmap3d}
+        return {
+            'heatmap2d': lambda: losses.heatmap_cross_entropy(
+                outputs['logits2d'], cells2d(), in_crop, **settings),
+            'heatmap3d': lambda: losses.volume_cross_entropy(
+                outputs['logits3d'], cells3d(), mask3d, **settings),
+            'divergence': lambda: losses.heatmap_divergence(
+                outputs['logits2d'], cells2d(), in_crop, **settings) + losses.volume_divergence(
+                outputs['logits3d'], cells3d(), mask3d, **settings)}
 
     def _r23_terms(self, inputs, labels, outputs, poses):
         return {

@@ -1,4 +1,4 @@
-"""Where a labelled pose lies in the heatmap volume, for cross-entropies."""
+"""Where a labelled pose lies in the heatmap volume, for losses of heatmaps."""
 
 import tensorflow as tf
 
@@ -19,13 +19,27 @@ def cross_entropy(logits, coords3d, mask, heatmap, loss_config):
     Returns:
         Scalar, nats.
     """
+    return losses.volume_cross_entropy(
+        logits, to_cells(coords3d, logits, heatmap), mask, loss_config.heatmap_sigma_cells,
+        reduction=loss_config.reduction)
+
+
+def to_cells(coords3d, logits, heatmap):
+    """Positions in the cells of a volume.
+
+    Args:
+        coords3d: Float tensor `[batch, joints, 3]`, mm from the corner of the volume.
+        logits: Float tensor `[batch, y, x, depth, joints]`, for its size.
+        heatmap: `HeatmapConfig`.
+
+    Returns:
+        Float tensor `[batch, joints, 3]`: x, y and z, 0 at the centre of the first cell.
+    """
     n_cells = logits.shape[1]  # follows the stride in use
     cells = heatmap_coords.metric_to_heatmap(
         coords3d, heatmap.crop_side_px, heatmap.crop_side_px // n_cells, heatmap.box_size_mm,
         centered=heatmap.centered)
-    cells *= [n_cells - 1.0, n_cells - 1.0, heatmap.n_depth_cells - 1.0]
-    return losses.volume_cross_entropy(
-        logits, cells, mask, loss_config.heatmap_sigma_cells, reduction=loss_config.reduction)
+    return cells * [n_cells - 1.0, n_cells - 1.0, heatmap.n_depth_cells - 1.0]
 
 
 def place_in_volume(coords3d, coords2d, mask, heatmap):

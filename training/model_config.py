@@ -1,0 +1,142 @@
+"""Frozen settings of the crop model of a training run, a part of `training.config`."""
+
+import dataclasses
+from typing import Optional
+
+from metro_tf import checks
+from metro_tf import skeleton as skeleton_lib
+from metro_tf.backbones import truncated
+from metro_tf.config import HeatmapConfig
+from metro_tf.geometry import cuboid
+
+# Those with heatmaps in one volume, and those with marginal heatmaps, in stages.
+VOLUME_KINDS = ('metrabs', 'metro', 'pose25d')
+MARGINAL_KINDS = ('margipose', 'absolute_margipose')
+MODEL_KINDS = (*VOLUME_KINDS, *MARGINAL_KINDS)
+LATENT_MODES = ('regularized', 'direct', 'hybrid')
+# Kinds that a field of `ModelConfig`, or of its `heatmap`, belongs to, if not to all of them.
+_KINDS_OF_FIELDS = {
+    **dict.fromkeys(('weak_perspective', 'mix_3d_inside_fov'), ('metrabs', 'absolute_margipose')),
+    **dict.fromkeys(('n_stages', 'axis_permutation', 'n_inner_channels'), MARGINAL_KINDS),
+    **dict.fromkeys(('height_edges', 'height_mm'), ('margipose',)),
+    'bone_lengths_mm': ('pose25d',), 'latent_mode': ('metrabs',)}
+_KINDS_OF_HEATMAP_FIELDS = {
+    **dict.fromkeys(('n_depth_cells', 'centered', 'test_stride_px'), VOLUME_KINDS),
+    'box_size_mm': (*VOLUME_KINDS, 'absolute_margipose')}
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The crop model.
+
+    Args:
+        backbone: Name of a backbone in `metro_tf.backbones.builder`; for the kinds of MargiPose
+            and without a top-down path, those in `metro_tf.backbones.truncated` come first.
+        top_down_channels: Channels of the top-down path to `heatmap.stride_px`; 0 takes the
+            dilated or truncated backbone without such a path.
+        top_down_blocks: Residual blocks at the end of the top-down path.
+        heatmap: Input crop and output volume. MargiPose has as many cells in depth as in x and y,
+            and no `box_size_mm` unless it is absolute.
+        backbone_weights: Path of a weights file to start from, or None.
+        bn_momentum: Momentum of the running batch statistics of the backbone. Truncated backbones
+            have their published ones.
+        kind: 'metrabs', 'metro', 'pose25d', 'margipose' or 'absolute_margipose', a class of
+            `metro_tf.models`.
+        weak_perspective, mix_3d_inside_fov: See `metro_tf.models.Metrabs`; of 'metrabs' and
+            'absolute_margipose'.
+        bone_lengths_mm: Typical length of each bone of the skeleton for 'pose25d', and for no
+            other kind. None measures them in the 3D records that the training is given.
+        latent_mode: How latent points are used in 'metrabs' (WACV 2023): 'regularized' (output
+            regularisation), 'direct' or 'hybrid', see `training.trainers.latent`; or None.
+        autoencoder: Path of the `.keras` file of `training.latents` for the latent points.
+        skeleton: `metro_tf.skeleton.Skeleton` of the predicted joints, with both joints of every
+            left-right pair.
+        n_stages, axis_permutation, n_inner_channels: See `metro_tf.models.MargiPose`; of the
+            kinds of MargiPose.
+        height_edges: Pairs of joint names for the universal scale of 'margipose'; None for the
+            published ones (see `metro_tf.models.MargiPose`).
+        height_mm: The universal scale of 'margipose'.
+    """
+    backbone: str = 'mobilenet_v3_small'
+    top_down_channels: int = 128
+    top_down_blocks: int = 0
+    heatmap: HeatmapConfig = HeatmapConfig(crop_side_px=160, stride_px=8)
+    backbone_weights: str = None
+    bn_momentum: float = 0.98
+    kind: str = 'metrabs'
+    weak_perspective: bool = False
+    mix_3d_inside_fov: float = 0.5
+    bone_lengths_mm: Optional[tuple] = None
+    latent_mode: Optional[str] = None
+    autoencoder: Optional[str] = None
+    skeleton: skeleton_lib.Skeleton = skeleton_lib.METRO_24
+    n_stages: int = 4
+    axis_permutation: bool = True
+    n_inner_channels: int = 192
+    height_edges: Optional[tuple] = None
+    height_mm: float = cuboid.HEIGHT_MM
+
+    def __post_init__(self):
+        checks.one_of(self.kind, MODEL_KINDS, 'kind')
+        check_skeleton(self.skeleton)
+        if self.top_down_blocks and not self.top_down_channels:
+            raise ValueError(
+                '`top_down_blocks` must be 0 where `top_down_channels` is. '
+                f'Received: top_down_blocks={self.top_down_blocks}')
+        if self.latent_mode is not None:
+            checks.one_of(self.latent_mode, LATENT_MODES, 'latent_mode')
+        if (self.latent_mode is None) != (self.autoencoder is None):
+            raise ValueError(
+                '`latent_mode` and `autoencoder` must be given together. Received: '
+                f'latent_mode={self.latent_mode!r}, autoencoder={self.autoencoder!r}')
+        self._check_unread()
+
+    @property
+    def is_truncated(self):
+        """Whether the backbone is one of `metro_tf.backbones.truncated`."""
+        return (
+            self.kind in MARGINAL_KINDS and not self.top_down_channels
+            and self.backbone in truncated.FAMILIES)
+
+    def _check_unread(self):
+        """Refuses settings that this kind of model, or its backbone, does not have."""
+        for owner, table in (
+                (self, _KINDS_OF_FIELDS), (self.heatmap, _KINDS_OF_HEATMAP_FIELDS)):
+            for name, kinds in table.items():
+                if self.kind not in kinds:
+                    _check_left_alone(
+                        owner, name, f'`kind` is not {" or ".join(map(repr, kinds))}',
+                        f'kind={self.kind!r}')
+        if self.is_truncated:
+            _check_left_alone(
+                self, 'bn_momentum', 'the backbone is a truncated one',
+                f'backbone={self.backbone!r}')
+
+
+def _check_left_alone(owner, name, condition, received):
+    [default] = [field.default for field in dataclasses.fields(owner) if field.name == name]
+    if getattr(owner, name) != default:
+        raise ValueError(
+            f'`{name}` must be left alone where {condition}. '
+            f'Received: {name}={getattr(owner, name)}, {received}')
+
+
+def check_skeleton(skeleton):
+    """Checks that a model can have the joints of a skeleton.
+
+    Args:
+        skeleton: `metro_tf.skeleton.Skeleton`.
+
+    Raises:
+        ValueError: If it is something else, a name is not in the vocabulary, or a joint has no
+            partner on the other side.
+    """
+    if not isinstance(skeleton, skeleton_lib.Skeleton):
+        raise ValueError(
+            f'`skeleton` must be a metro_tf.skeleton.Skeleton. Received: skeleton={skeleton!r}')
+    names = skeleton.joint_names
+    lonely = [name for name in names if skeleton_lib.mirror_name(name) not in names]
+    if lonely:
+        raise ValueError(
+            '`skeleton` must have the joints of both sides, since people are mirrored in '
+            f'training. Received: {lonely} without their partners')
