@@ -110,7 +110,7 @@ def train(config, data, out_dir, start_from=None):
         config: `DetectorTrainConfig`.
         data: `DataPaths`.
         out_dir: Folder of all runs.
-        start_from: See `build_trainer`. A run that is resumed reads it for
+        start_from: See `build_trainer`. To a run that is resumed it matters for
             `config.first_weights_share` only.
 
     Returns:
@@ -126,27 +126,19 @@ def train(config, data, out_dir, start_from=None):
     run_dir = pathlib.Path(out_dir) / config.name
     network = run.in_float32(build_network, config)
     trainer = build_trainer(config, start_from)
+    first_weights = trainer.detector.get_weights()
     run.fit(
         trainer, trainer.detector, network, config,
         lambda first_step: make_batches(config, data, first_step), run_dir, 'uncalibrated.keras')
-    network.set_weights(trainer.detector.get_weights())
-    if config.first_weights_share:
-        _mix_in(network, run.load_first_model(start_from), config)
+    share = config.first_weights_share
+    network.set_weights([
+        share * first + (1 - share) * last
+        for first, last in zip(first_weights, trainer.detector.get_weights())])
     scores = calibrate(network, config, data)
     callbacks.save_model(network, run_dir / 'detector.keras')
     network.save_weights(str(run_dir / 'detector.weights.h5'))
     writers.write_text(run_dir / 'scores.json', json.dumps(scores, indent=2) + '\n')
     return run_dir
-
-
-def _mix_in(network, first_network, config):
-    """Replaces the network's weights by their mean with the first ones, weighted by share."""
-    start = run.in_float32(build_network, config)
-    layer_weights.take_over_layers(start, first_network)
-    share = config.first_weights_share
-    network.set_weights([
-        share * first + (1 - share) * last
-        for first, last in zip(start.get_weights(), network.get_weights())])
 
 
 def calibrate(network, config, data):

@@ -66,12 +66,12 @@ def marginal_distance(coords_true, stages, mask, depth_mask, *, reduction='joint
     Raises:
         ValueError: If there is no stage, or a static shape or the reduction does not fit.
     """
-    coords_true = tf.cast(coords_true, tf.float32)
+    mask, (coords_true,) = selection.checked(
+        mask, 3, coords_true=tf.cast(coords_true, tf.float32))
+    is_known = tf.stack([mask, mask, mask & tf.cast(depth_mask, tf.bool)], axis=-1)
     distances = []
     for stage in _checked_stages(stages):
-        mask, (coords_true, coords) = selection.checked(
-            mask, 3, coords_true=coords_true, coords=stage['coords'])
-        is_known = tf.stack([mask, mask, mask & tf.cast(depth_mask, tf.bool)], axis=-1)
+        _, (coords,) = selection.checked(mask, 3, coords=tf.cast(stage['coords'], tf.float32))
         distances.append(_safe_norm(
             tf.where(is_known, coords - coords_true, tf.zeros_like(coords))))
     return selection.joint_mean(tf.add_n(distances), mask, reduction)

@@ -1,14 +1,13 @@
 """The command `metro-tf`: 3D poses of the people in photos, without writing code."""
 
 import argparse
-import math
 import os
 import pathlib
 import sys
 import time
 
 from metro_tf import version
-from metro_tf.tools import loading, writers
+from metro_tf.tools import argument_types, loading, writers
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -137,13 +136,13 @@ def _add_detect_arguments(parser):
         help='name of a model or path of a SavedModel (default: %(default)s)')
     _add_fov_argument(parser)
     parser.add_argument(
-        '--num-aug', default=5, metavar='N', type=_positive_int,
+        '--num-aug', default=5, metavar='N', type=argument_types.positive_int,
         help='average over N variants of each person; 1 is fastest (default: %(default)s)')
     parser.add_argument(
         '--skeleton', default='', metavar='NAME',
         help='joint convention, see `metro-tf info` (default: all joints of the model)')
     parser.add_argument(
-        '--threshold', default=0.3, metavar='X', type=_number_between(0, 1),
+        '--threshold', default=0.3, metavar='X', type=argument_types.number_between(0, 1),
         help='least score of a person, between 0 and 1 (default: %(default)g)')
     parser.add_argument(
         '--no-pictures', action='store_true', help='write only the JSON files (faster)')
@@ -154,10 +153,10 @@ def _add_heatmaps_arguments(parser):
     parser.add_argument(
         '--crop-model', required=True, metavar='FILE', help='.keras file of the crop model')
     parser.add_argument(
-        '--box', metavar='LEFT,TOP,WIDTH,HEIGHT', type=_box,
+        '--box', metavar='LEFT,TOP,WIDTH,HEIGHT', type=argument_types.box,
         help='where the person is, px (default: the surest detection of --model)')
     parser.add_argument(
-        '--joints', default=(), metavar='NAME,NAME', type=_names,
+        '--joints', default=(), metavar='NAME,NAME', type=argument_types.names,
         help='which joints, in this order (default: all of the crop model)')
     parser.add_argument(
         '--out', metavar='FILE', type=pathlib.Path,
@@ -171,48 +170,8 @@ def _add_heatmaps_arguments(parser):
 
 def _add_fov_argument(parser):
     parser.add_argument(
-        '--fov', default=55.0, metavar='DEG', type=_number_between(0, 180),
+        '--fov', default=55.0, metavar='DEG', type=argument_types.number_between(0, 180),
         help='field of view along the longer side of the photo, degrees (default: %(default)g)')
-
-
-def _box(text):
-    try:
-        box = [float(number) for number in text.split(',')]
-    except ValueError:
-        box = []
-    if len(box) != 4 or not all(map(math.isfinite, box)) or min(box[2:]) <= 0:
-        raise argparse.ArgumentTypeError(
-            'must be four numbers with commas between, width and height above 0. '
-            f'Received: {text!r}')
-    return box
-
-
-def _names(text):
-    names = [name.strip() for name in text.split(',')]
-    if not all(names):
-        raise argparse.ArgumentTypeError(
-            f'must be names with commas between. Received: {text!r}')
-    return names
-
-
-def _number_between(low, high):
-    """Type of an argument: a number strictly between two others."""
-    def _parse(text):
-        try:
-            number = float(text)
-        except ValueError:
-            number = float('nan')
-        if not low < number < high:
-            raise argparse.ArgumentTypeError(
-                f'must be a number between {low} and {high}. Received: {text!r}')
-        return number
-    return _parse
-
-
-def _positive_int(text):
-    if not text.isascii() or not text.isdigit() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f'must be a whole number from 1. Received: {text!r}')
-    return int(text)
 
 
 def _run_detect(arguments, load_model):

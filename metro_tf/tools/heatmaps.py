@@ -148,16 +148,17 @@ def _volume_planes(outputs):
 
 def _image_planes(outputs):
     """Of `MargiPose`: x and y are those of the plane xy, also in the others."""
-    heatmaps, (xy, zy, xz) = _last_stage(outputs)
-    z = (zy[:, 0] + xz[:, 1]) / 2
-    return _planes(heatmaps, np.stack([*xy.T, z], axis=-1), is_image=True)
+    stage = outputs['stages'][-1]
+    return _planes(_stage_heatmaps(stage), _cells(stage, stage['coords']), is_image=True)
 
 
 def _mixed_planes(outputs):
     """Of `AbsoluteMargiPose`: xy belongs to the image, the others to the metric volume."""
-    heatmaps, (xy, zy, xz) = _last_stage(outputs)
-    z = (zy[:, 0] + xz[:, 1]) / 2
-    planes = _planes(heatmaps, np.stack([xz[:, 0], zy[:, 1], z], axis=-1), is_image=False)
+    stage = outputs['stages'][-1]
+    xy, zy, xz = _cells(stage, stage['plane_coords'])
+    z = _cells(stage, stage['coords'])[:, 2]
+    planes = _planes(
+        _stage_heatmaps(stage), np.stack([xz[:, 0], zy[:, 1], z], axis=-1), is_image=False)
     return [dataclasses.replace(planes[0], positions=xy, is_image=True), *planes[1:]]
 
 
@@ -173,10 +174,14 @@ def _planes(heatmaps, positions, is_image):
         for name, axes, plane in zip(cuboid.PLANES, cuboid.PLANE_AXES, heatmaps)]
 
 
-def _last_stage(outputs):
-    """Heatmaps of the three planes, and the mean position in each, in cells."""
-    heatmaps = np.moveaxis(outputs['stages'][-1]['heatmaps'][0].numpy(), 2, 0)
-    return heatmaps, [_mean_cells(plane) for plane in heatmaps]
+def _stage_heatmaps(stage):
+    """Heatmaps `[planes, rows, columns, joints]` of a dict of `MarginalHeatmaps`."""
+    return np.moveaxis(stage['heatmaps'][0].numpy(), 2, 0)
+
+
+def _cells(stage, coords):
+    """Coordinates of a stage, from -1 to 1, in cells; its heatmaps are square."""
+    return cuboid.to_cells(coords, stage['heatmaps'].shape[1])[0].numpy()
 
 
 def _mean_cells(heatmaps):

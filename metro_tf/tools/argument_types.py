@@ -1,0 +1,47 @@
+"""Types of the arguments of the command line: from the text to its meaning, or an error."""
+
+import argparse
+import math
+
+
+def box(text):
+    """A box: list of left, top, width and height."""
+    try:
+        sides = [float(number) for number in text.split(',')]
+    except ValueError:
+        sides = []
+    if len(sides) != 4 or not all(map(math.isfinite, sides)) or min(sides[2:]) <= 0:
+        raise argparse.ArgumentTypeError(
+            'must be four numbers with commas between, width and height above 0. '
+            f'Received: {text!r}')
+    return sides
+
+
+def names(text):
+    """A list of names, none of them empty."""
+    found = [name.strip() for name in text.split(',')]
+    if not all(found):
+        raise argparse.ArgumentTypeError(
+            f'must be names with commas between. Received: {text!r}')
+    return found
+
+
+def number_between(low, high):
+    """Type of a number strictly between two others."""
+    def parse(text):
+        try:
+            number = float(text)
+        except ValueError:
+            number = float('nan')
+        if not low < number < high:
+            raise argparse.ArgumentTypeError(
+                f'must be a number between {low} and {high}. Received: {text!r}')
+        return number
+    return parse
+
+
+def positive_int(text):
+    """A whole number from 1."""
+    if not text.isascii() or not text.isdigit() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f'must be a whole number from 1. Received: {text!r}')
+    return int(text)
