@@ -2,9 +2,9 @@
 
 Joint arrays are `[batch, joints, coords]`, masks boolean `[batch, joints]`. Labels of masked joints
 may be anything, NaN included. Losses on 3D coordinates take mm and return metres; those on image
-coordinates take px and return metres by way of `meters_per_px`; those on heatmaps return nats, and
-those on marginal heatmaps work in the normalised cuboid. Where nothing is selected, a loss is 0
-with zero gradient.
+coordinates take px and return metres by way of `meters_per_px`; those on heatmaps return nats;
+those on marginal heatmaps work in the normalised cuboid; and that on volumes of scores returns a
+squared score. Where nothing is selected, a loss is 0 with zero gradient.
 
 Every loss takes a `reduction`: 'joints' is the mean over all selected joints of the batch, as
 published, in which examples with more of them count more; 'examples' is the mean over examples of
@@ -26,6 +26,7 @@ from metro_tf.losses.marginal import (
     marginal_loss, plane_divergences, volume_divergence)
 from metro_tf.losses.pose import MM_PER_M, absolute_loss, centered, root_relative_loss
 from metro_tf.losses.selection import REDUCTIONS
+from metro_tf.losses.volumetric import volumetric_loss
 
 __all__ = [
     'HYBRID_2D', 'HYBRID_3D', 'MM_PER_M', 'REDUCTIONS', 'FieldOfView', 'HybridWeights',
@@ -34,4 +35,4 @@ __all__ = [
     'image_loss', 'jensen_shannon', 'lower_hips', 'marginal_distance', 'marginal_divergence',
     'marginal_loss', 'matching_joints', 'perspective_loss', 'plane_divergences', 'pose25d_loss',
     'projection_loss', 'root_relative_loss', 'volume_cross_entropy', 'volume_divergence',
-    'weak_head_loss', 'weak_projection_loss']
+    'volumetric_loss', 'weak_head_loss', 'weak_projection_loss']
