@@ -359,7 +359,7 @@ def _checked_absolute(crop_model):
     if not getattr(crop_model, 'is_absolute', True):
         raise ValueError(
             '`crop_model` must predict positions in front of the camera, such as Metrabs. '
-            f'Received: {type(crop_model).__name__}, which predicts poses up to a translation')
+            f'Received: {type(crop_model).__name__}, which predicts no positions')
     return crop_model
 
 

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from metro_tf import losses
+from metro_tf.geometry import voxels
 from metro_tf.layers import volumetric_heatmaps
 
 N_CELLS, N_DEPTH_CELLS, N_JOINTS = 8, 4, 3
@@ -61,7 +62,7 @@ def test_is_zero_at_the_target(targets, coords):
 def test_only_joints_of_the_mask_count(targets, coords, volumes):
     mask = np.array([[True, False, True], [False, False, True]])
     loss, gradient = loss_and_gradient(volumes, targets.profiles(coords, mask), mask)
-    split = [volumetric_heatmaps.split_joints(tensor, N_DEPTH_CELLS).numpy() for tensor in (
+    split = [voxels.split_joints(tensor, N_DEPTH_CELLS).numpy() for tensor in (
         tf.constant(volumes), targets(coords), gradient)]
     errors = np.mean(np.square(split[0] - split[1]), axis=(1, 2, 4))
     np.testing.assert_allclose(loss, errors[mask].mean(), rtol=1e-6)

@@ -1,13 +1,7 @@
-"""Volumes of scores, one per joint: targets drawn around true joints, and joints found in volumes.
-
-The volumes of a pose are one tensor `[batch, y, x, joints * depth]`, in which channel `j * d + k`
-is plane k of joint j. Along x and y there are n cells over the crop: cell i stands for the pixels
-`[i, i + 1) * stride`, so its centre is `(i + 0.5) * stride`. In depth there are d cells over a
-range in mm relative to the root joint, the pelvis. d divides 64, the finest depth; 64 / d of the
-finest cells make one.
+"""Volumes of scores: targets drawn around true joints, and joints found in volumes.
 
 Scores are no probabilities: they are trained to be 1 at the joint, to fall off like a Gaussian
-around it, and to be 0 elsewhere.
+around it, and to be 0 elsewhere. See `geometry.voxels` for how volumes are laid out.
 
 Source: Pavlakos et al., CVPR 2017, and its released code.
 """
@@ -16,100 +10,9 @@ import keras
 import tensorflow as tf
 
 from metro_tf import checks
-from metro_tf.geometry import camera
+from metro_tf.geometry import voxels
 
-# Depths relative to the pelvis that the published volume covers; it is not centred.
-DEPTH_RANGE_MM = (-1005.1859029814, 980.8598618317)
-N_FINEST_DEPTH_CELLS = 64
-DEPTHS = (1, 2, 4, 8, 16, 32, 64)
 METHODS = ('argmax', 'refined', 'soft_argmax')
-# Published: keeps pixels that are a whole number of cells, but for rounding, in their cell.
-_CELL_TOLERANCE = 1e-4
-
-
-def window_cells(n_cells):
-    """Width of the blobs along an axis of `n_cells` cells: 13 of 64, and 1 up to 5.
-
-    The standard deviation is a quarter of it; beyond it, targets are 0. The published rule for
-    depth; that for x and y, which is 13 of 64, is extended to other numbers of cells by it.
-    """
-    return 2 * ((12 * n_cells + 64) // 128) + 1
-
-
-def split_joints(volumes, n_depth_cells):
-    """Volumes `[batch, y, x, joints * depth]` to `[batch, y, x, joints, depth]`.
-
-    Raises:
-        ValueError: If the channels are no multiple of `n_depth_cells`.
-    """
-    n_channels = volumes.shape[-1]
-    if n_channels is not None and n_channels % n_depth_cells:
-        raise ValueError(
-            f'`volumes` must have a multiple of {n_depth_cells} channels, the cells in depth. '
-            f'Received: shape={volumes.shape}')
-    n_joints = -1 if n_channels is None else n_channels // n_depth_cells
-    dynamic = tf.shape(volumes)
-    sizes = [dynamic[i] if size is None else size for i, size in enumerate(volumes.shape[:3])]
-    return tf.reshape(volumes, [*sizes, n_joints, n_depth_cells])
-
-
-def to_voxels(coords25d, crop_side_px, n_cells, depth_range_mm=DEPTH_RANGE_MM):
-    """The voxel that a joint lies in, at the finest depth.
-
-    Published are the rounding error that is forgiven, 1e-4 cells, and that depths beyond the range
-    go to the first or last cell. Voxels beyond the crop are kept as they are; there the published
-    code takes the cell before the first one for the first.
-
-    Args:
-        coords25d: Float tensor `[..., joints, 3]`: x and y in px of the crop, depth in mm relative
-            to the root.
-        crop_side_px: Side of the square crop.
-        n_cells: Number of cells along x and y.
-        depth_range_mm: Pair of floats, the depths that the volume covers.
-
-    Returns:
-        Int32 tensor `[..., joints, 3]`: x and y, 0 to `n_cells - 1` inside the crop, and z, 0
-        to 63.
-
-    Raises:
-        ValueError: If a static shape does not fit.
-    """
-    coords25d = checks.last_axes(coords25d, (None, 3), 'coords25d')
-    near, far = depth_range_mm
-    xy = coords25d[..., :2] * (n_cells / crop_side_px) + _CELL_TOLERANCE
-    z = (coords25d[..., 2:] - near) * (N_FINEST_DEPTH_CELLS / (far - near))
-    cells = tf.floor(tf.concat([
-        tf.clip_by_value(xy, -2.0 * n_cells, 3.0 * n_cells),  # far away, but within integers
-        tf.clip_by_value(z, 0.0, N_FINEST_DEPTH_CELLS - 1.0)], axis=-1))
-    return tf.cast(cells, tf.int32)
-
-
-def to_camera_frame(coords25d, intrinsics, root_depth_mm):
-    """Joints of a decoded pose with the depth of the root: `x_j (z_j + Z)`.
-
-    As published, z_j is what was decoded, also for the root itself, which thus need not come out
-    at the depth Z. `geometry.root_depth.to_camera_frame` puts it there.
-
-    Convention: with focal length 100, principal point (50, 40) and Z = 8, pixel (60, 60) with
-    z = 2 lies at (1, 2, 10).
-
-    Args:
-        coords25d: Float tensor `[..., joints, 3]`: x and y in px, free of lens distortion, and
-            depth in mm relative to the root.
-        intrinsics: Float tensor `[..., 3, 3]`, px. Leading axes broadcast.
-        root_depth_mm: Float tensor `[...]`, depth of the root in the camera frame.
-
-    Returns:
-        Float tensor `[..., joints, 3]`, camera frame, mm.
-
-    Raises:
-        ValueError: If a static shape does not fit.
-    """
-    coords25d = checks.last_axes(coords25d, (None, 3), 'coords25d')
-    root_depth_mm = checks.last_axes(root_depth_mm, (), 'root_depth_mm', coords25d.dtype)
-    coords2d_norm = camera.normalize(coords25d[..., :2], intrinsics)
-    rays = tf.concat([coords2d_norm, tf.ones_like(coords2d_norm[..., :1])], axis=-1)
-    return rays * (coords25d[..., 2:] + root_depth_mm[..., tf.newaxis, tf.newaxis])
 
 
 class _VolumeLayer(keras.layers.Layer):
@@ -119,8 +22,8 @@ class _VolumeLayer(keras.layers.Layer):
         kwargs.setdefault('dtype', 'float32')
         super().__init__(**kwargs)
         self.crop_side_px = checks.positive(crop_side_px, 'crop_side_px')
-        self.n_depth_cells = checks.one_of(n_depth_cells, DEPTHS, 'n_depth_cells')
-        self.depth_range_mm = checked_depth_range(depth_range_mm)
+        self.n_depth_cells = checks.one_of(n_depth_cells, voxels.DEPTHS, 'n_depth_cells')
+        self.depth_range_mm = voxels.checked_depth_range(depth_range_mm)
 
     def get_config(self):
         return {
@@ -147,7 +50,7 @@ class VolumetricTargets(_VolumeLayer):
     Args:
         crop_side_px: Side of the square crop.
         n_cells: Number of cells along x and y.
-        n_depth_cells: Number of cells in depth, one of `DEPTHS`.
+        n_depth_cells: Number of cells in depth, one of `voxels.DEPTHS`.
         depth_range_mm: Pair of floats, the depths relative to the root that the volume covers.
         **kwargs: Base layer arguments.
 
@@ -162,12 +65,13 @@ class VolumetricTargets(_VolumeLayer):
     """
 
     def __init__(
-            self, crop_side_px, n_cells, n_depth_cells, depth_range_mm=DEPTH_RANGE_MM, **kwargs):
+            self, crop_side_px, n_cells, n_depth_cells, depth_range_mm=voxels.DEPTH_RANGE_MM,
+            **kwargs):
         super().__init__(crop_side_px, n_depth_cells, depth_range_mm, **kwargs)
         self.n_cells = checks.positive(n_cells, 'n_cells')
 
     def call(self, coords25d, joint_mask=None):
-        volumes = outer_product(self.profiles(coords25d, joint_mask))
+        volumes = voxels.outer_product(self.profiles(coords25d, joint_mask))
         shape = tf.shape(volumes)
         n_joints = volumes.shape[3] or shape[3]
         return tf.reshape(
@@ -186,9 +90,10 @@ class VolumetricTargets(_VolumeLayer):
         coords25d = checks.last_axes(coords25d, (None, 3), 'coords25d', tf.float32)
         if joint_mask is not None:
             coords25d = tf.where(joint_mask[..., tf.newaxis], coords25d, tf.zeros_like(coords25d))
-        x, y, z = tf.unstack(
-            to_voxels(coords25d, self.crop_side_px, self.n_cells, self.depth_range_mm), axis=-1)
-        along_z = _profile(z * self.n_depth_cells // N_FINEST_DEPTH_CELLS, self.n_depth_cells)
+        x, y, z = tf.unstack(voxels.to_voxels(
+            coords25d, self.crop_side_px, self.n_cells, self.depth_range_mm), axis=-1)
+        plane = z * self.n_depth_cells // voxels.N_FINEST_DEPTH_CELLS
+        along_z = _profile(plane, self.n_depth_cells)
         if joint_mask is not None:
             along_z *= tf.cast(joint_mask, along_z.dtype)[..., tf.newaxis]
         return _profile(x, self.n_cells), _profile(y, self.n_cells), along_z
@@ -216,7 +121,7 @@ class VolumeDecoding(_VolumeLayer):
 
     Args:
         crop_side_px: Side of the square crop.
-        n_depth_cells: Number of cells in depth, one of `DEPTHS`.
+        n_depth_cells: Number of cells in depth, one of `voxels.DEPTHS`.
         depth_range_mm: Pair of floats, the depths relative to the root that the volume covers.
         method: 'argmax', 'refined' or 'soft_argmax'.
         sharpness: Factor on the scores for 'soft_argmax'.
@@ -231,22 +136,22 @@ class VolumeDecoding(_VolumeLayer):
     """
 
     def __init__(
-            self, crop_side_px, n_depth_cells, depth_range_mm=DEPTH_RANGE_MM, method='argmax',
-            sharpness=20.0, **kwargs):
+            self, crop_side_px, n_depth_cells, depth_range_mm=voxels.DEPTH_RANGE_MM,
+            method='argmax', sharpness=20.0, **kwargs):
         super().__init__(crop_side_px, n_depth_cells, depth_range_mm, **kwargs)
         self.method = checks.one_of(method, METHODS, 'method')
         self.sharpness = checks.positive(sharpness, 'sharpness')
         self.input_spec = keras.layers.InputSpec(ndim=4)
 
     def call(self, volumes):
-        volumes = split_joints(tf.cast(volumes, tf.float32), self.n_depth_cells)
+        volumes = voxels.split_joints(tf.cast(volumes, tf.float32), self.n_depth_cells)
         if self.method == 'soft_argmax':
             cells = self._mean_cells(volumes)
         else:
-            voxels = _highest(volumes)
-            cells = tf.cast(voxels, tf.float32)
+            highest = _highest(volumes)
+            cells = tf.cast(highest, tf.float32)
             if self.method == 'refined':
-                cells += _peak_offsets(volumes, voxels)
+                cells += _peak_offsets(volumes, highest)
         return self._to_coords25d(cells, tf.cast(tf.shape(volumes)[1], tf.float32))
 
     def _mean_cells(self, volumes):
@@ -271,31 +176,9 @@ class VolumeDecoding(_VolumeLayer):
         return {**super().get_config(), 'method': self.method, 'sharpness': self.sharpness}
 
 
-def outer_product(profiles):
-    """Volumes `[batch, y, x, joints, depth]` from profiles of `VolumetricTargets`."""
-    along_x, along_y, along_z = profiles
-    along_x, along_y = (tf.transpose(profile, [0, 2, 1]) for profile in (along_x, along_y))
-    plane = along_y[:, :, tf.newaxis] * along_x[:, tf.newaxis]
-    return plane[..., tf.newaxis] * along_z[:, tf.newaxis, tf.newaxis]
-
-
-def checked_depth_range(depth_range_mm):
-    """Tuple of two floats, the depths that a volume covers.
-
-    Raises:
-        ValueError: If they are not in rising order.
-    """
-    near, far = (float(depth) for depth in depth_range_mm)
-    if not float('-inf') < near < far < float('inf'):
-        raise ValueError(
-            '`depth_range_mm` must be two finite depths, the smaller one first. '
-            f'Received: depth_range_mm={depth_range_mm}')
-    return near, far
-
-
 def _profile(cells, n_cells):
     """Gaussians `[..., n_cells]` around the cells `[...]`, cut off beyond the window."""
-    window = window_cells(n_cells)
+    window = voxels.window_cells(n_cells)
     distances = tf.range(n_cells) - cells[..., tf.newaxis]
     heights = tf.exp(tf.cast(-tf.square(distances), tf.float32) / (2 * (window / 4) ** 2))
     return tf.where(tf.abs(distances) <= window // 2, heights, 0.0)
@@ -321,24 +204,24 @@ def _indices(x, y, *z):
     return tf.stack([examples, y, x, joints, *z], axis=-1)
 
 
-def _peak_offsets(volumes, voxels):
+def _peak_offsets(volumes, cells):
     """Where parabolas through the scores peak, `[batch, joints, 3]`, in voxels from the centre."""
     shape = tf.shape(volumes)
     last = tf.stack([shape[2], shape[1], shape[4]]) - 1
-    middle = _scores(volumes, voxels)
+    middle = _scores(volumes, cells)
     offsets = []
     for axis in range(3):
         step = tf.one_hot(axis, 3, dtype=tf.int32)
         before, after = (
-            _scores(volumes, tf.clip_by_value(voxels + move, 0, last)) for move in (-step, step))
+            _scores(volumes, tf.clip_by_value(cells + move, 0, last)) for move in (-step, step))
         offset = tf.math.divide_no_nan(after - before, 2 * (2 * middle - before - after))
-        is_inside = (voxels[..., axis] > 0) & (voxels[..., axis] < last[axis])
+        is_inside = (cells[..., axis] > 0) & (cells[..., axis] < last[axis])
         offsets.append(tf.where(is_inside, offset, 0.0))
     return tf.stack(offsets, axis=-1)
 
 
-def _scores(volumes, voxels):
-    return tf.gather_nd(volumes, _indices(*tf.unstack(voxels, axis=-1)))
+def _scores(volumes, cells):
+    return tf.gather_nd(volumes, _indices(*tf.unstack(cells, axis=-1)))
 
 
 def _mean_cell(masses):

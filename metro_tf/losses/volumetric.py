@@ -3,7 +3,7 @@
 import tensorflow as tf
 
 from metro_tf import checks
-from metro_tf.layers import volumetric_heatmaps
+from metro_tf.geometry import voxels
 from metro_tf.losses import selection
 
 
@@ -37,7 +37,7 @@ def volumetric_loss(volumes, profiles, mask, *, reduction='joints'):
     mask = tf.cast(checks.last_axes(mask, (None, None), 'mask'), tf.bool)
     volumes = tf.cast(volumes, tf.float32)
     along_x, along_y, along_z = profiles
-    split = volumetric_heatmaps.split_joints(volumes, along_z.shape[-1])
+    split = voxels.split_joints(volumes, along_z.shape[-1])
     _check_fits(split, (along_x, along_y, along_z))
     errors = _joint_errors(split, along_x, along_y, along_z)
     return selection.joint_mean(errors, mask, reduction)
@@ -49,7 +49,7 @@ def _joint_errors(volumes, along_x, along_y, along_z):
 
     def deviations():
         """Predicted minus true scores, written over the latter."""
-        return volumes - volumetric_heatmaps.outer_product((along_x, along_y, along_z))
+        return volumes - voxels.outer_product((along_x, along_y, along_z))
 
     shape = tf.shape(volumes)
     n_voxels = tf.cast(shape[1] * shape[2] * shape[4], volumes.dtype)

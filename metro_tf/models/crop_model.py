@@ -100,8 +100,10 @@ class CropModel(keras.Model):
         stride_px = self.heatmap_config.stride_used(training)
         name = 'stride_px' if training or not self.heatmap_config.test_stride_px else (
             'test_stride_px')
-        _check_square(
-            features, side // stride_px, f'`{name}` ({stride_px}) must be the stride of `backbone`')
+        for tensor in tf.nest.flatten(features):
+            _check_square(
+                tensor, side // stride_px,
+                f'`{name}` ({stride_px}) must be the stride of `backbone`')
         logits = self._head_logits(features, training)
         if can_be_empty:
             return tf.nest.map_structure(lambda tensor: tensor[:n_examples], logits)
@@ -212,6 +214,21 @@ def split_calibrated_inputs(inputs):
         raise ValueError(
             '`inputs` must contain the crop\'s intrinsics, [batch, 3, 3]. Received: image only')
     return image, intrinsics
+
+
+def joints_or_published(joint_names, edges, published):
+    """The given joints and bones; those of a `skeleton.Skeleton` if there are none.
+
+    Raises:
+        ValueError: If only joints or only bones are given.
+    """
+    if (joint_names is None) != (edges is None):
+        raise ValueError(
+            '`joint_names` and `edges` must be given together. '
+            f'Received: joint_names={joint_names}, edges={edges}')
+    if joint_names is None:
+        return published.joint_names, published.edges
+    return joint_names, edges
 
 
 def _to_unit_range(image):

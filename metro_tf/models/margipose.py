@@ -28,7 +28,7 @@ class _MarginalModel(crop_model.CropModel):
             axis_permutation, n_inner_channels, box_size_mm=2200.0, **kwargs):
         if backbone is None:
             backbone = truncated.build_truncated('inception_v4')
-        joint_names, edges = _joints_or_published(joint_names, edges)
+        joint_names, edges = crop_model.joints_or_published(joint_names, edges, JOINTS)
         n_cells = crop_side_px // checks.positive(stride_px, 'stride_px')
         super().__init__(
             backbone, joint_names, edges, crop_side_px, stride_px, max(n_cells, 2), box_size_mm,
@@ -267,16 +267,6 @@ class AbsoluteMargiPose(_MarginalModel):
             **super().get_config(),
             'weak_perspective': self.reconstruction.weak_perspective,
             'mix_3d_inside_fov': self.reconstruction.mix_3d_inside_fov}
-
-
-def _joints_or_published(joint_names, edges):
-    if (joint_names is None) != (edges is None):
-        raise ValueError(
-            '`joint_names` and `edges` must be given together. '
-            f'Received: joint_names={joint_names}, edges={edges}')
-    if joint_names is None:
-        return JOINTS.joint_names, JOINTS.edges
-    return joint_names, edges
 
 
 def _check_cells(n_cells, axis_permutation, n_inner_channels):

@@ -1,4 +1,4 @@
-"""Types of the arguments of the command line: from the text to its meaning, or an error."""
+"""Arguments of the command line: their types, from the text to its meaning, and shared ones."""
 
 import argparse
 import math
@@ -45,3 +45,10 @@ def positive_int(text):
     if not text.isascii() or not text.isdigit() or int(text) == 0:
         raise argparse.ArgumentTypeError(f'must be a whole number from 1. Received: {text!r}')
     return int(text)
+
+
+def add_fov(parser):
+    """Adds the argument `--fov`, a field of view in degrees."""
+    parser.add_argument(
+        '--fov', default=55.0, metavar='DEG', type=number_between(0, 180),
+        help='field of view along the longer side of the photo, degrees (default: %(default)g)')

@@ -7,7 +7,7 @@ import sys
 import time
 
 from metro_tf import version
-from metro_tf.tools import argument_types, loading, writers
+from metro_tf.tools import argument_types, loading, person_commands, writers
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
 
@@ -22,6 +22,7 @@ examples:
   metro-tf detect photos/*.jpg --out results    many photos, results into a folder
   metro-tf info                                 what the default model predicts
   metro-tf heatmaps photo.jpg --crop-model crop_model.keras    what a crop model looks at
+  metro-tf volumes photo.jpg --crop-model crop_model.keras     its volumes, into a file
 
 `metro-tf COMMAND --help` explains the options of a command."""
 _DETECT_DESCRIPTION = """\
@@ -44,26 +45,6 @@ a phone's main camera has about 65 to 70 along the longer side, a telephoto lens
 
 exit code: 0 if every photo was processed, 2 if an argument or a photo was bad (the other photos
 are still processed)."""
-_HEATMAPS_DESCRIPTION = """\
-Shows where a crop model takes the joints of one person to be, and how sure it is of them. Draws a
-picture with a row for each joint: its heatmaps on the planes xy, zy and xz, where z is the depth,
-away from the camera. Dashed lines cross at the predicted position. Beside the name is the standard
-deviation of the joint in space: the wider the heatmaps, the larger."""
-_HEATMAPS_EPILOG = """\
-examples:
-  metro-tf heatmaps photo.jpg --crop-model runs/own/crop_model.keras
-  metro-tf heatmaps photo.jpg --crop-model crop_model.keras --joints lwri,rwri --out wrists.png
-  metro-tf heatmaps photo.jpg --crop-model crop_model.keras --box 210,40,180,400
-
-A crop model is a .keras file that training.train wrote. Of Metrabs, the heatmap of the 2D head is
-drawn over the photo; beside it are the sums of the metric volume, which has its own scale, along z,
-x and y. Of MargiPose and AbsoluteMargiPose the last stage is shown, with xy over the photo.
-Write --box=-20,40,180,400 if the first number is negative.
-
-How to read it: one compact spot means that the network is sure. Two spots, often left and right of
-a person, are two opinions, and the prediction lies between them.
-
-exit code: 0 if the picture was written, 2 if an argument or a file was bad or nobody was found."""
 _INFO_EPILOG = """\
 examples:
   metro-tf info
@@ -110,11 +91,10 @@ def _make_parser():
         description=_DETECT_DESCRIPTION, epilog=_DETECT_EPILOG)
     _add_detect_arguments(detect)
     detect.set_defaults(run=_run_detect)
-    heatmaps = commands.add_parser(
-        'heatmaps', help='draw the heatmaps of a person in a photo', formatter_class=raw,
-        description=_HEATMAPS_DESCRIPTION, epilog=_HEATMAPS_EPILOG)
-    _add_heatmaps_arguments(heatmaps)
-    heatmaps.set_defaults(run=_run_heatmaps)
+    person_commands.add_heatmaps(commands).set_defaults(
+        run=_about_person(person_commands.run_heatmaps))
+    person_commands.add_volumes(commands).set_defaults(
+        run=_about_person(person_commands.run_volumes))
     info = commands.add_parser(
         'info', help='describe a model', formatter_class=raw, epilog=_INFO_EPILOG,
         description='Tells what a model predicts, how it was made and how good it is.')
@@ -134,7 +114,7 @@ def _add_detect_arguments(parser):
     parser.add_argument(
         '--model', default='default', metavar='NAME_OR_PATH',
         help='name of a model or path of a SavedModel (default: %(default)s)')
-    _add_fov_argument(parser)
+    argument_types.add_fov(parser)
     parser.add_argument(
         '--num-aug', default=5, metavar='N', type=argument_types.positive_int,
         help='average over N variants of each person; 1 is fastest (default: %(default)s)')
@@ -146,32 +126,6 @@ def _add_detect_arguments(parser):
         help='least score of a person, between 0 and 1 (default: %(default)g)')
     parser.add_argument(
         '--no-pictures', action='store_true', help='write only the JSON files (faster)')
-
-
-def _add_heatmaps_arguments(parser):
-    parser.add_argument('photo', metavar='PHOTO', help='image file, e.g. JPEG, PNG, WebP or TIFF')
-    parser.add_argument(
-        '--crop-model', required=True, metavar='FILE', help='.keras file of the crop model')
-    parser.add_argument(
-        '--box', metavar='LEFT,TOP,WIDTH,HEIGHT', type=argument_types.box,
-        help='where the person is, px (default: the surest detection of --model)')
-    parser.add_argument(
-        '--joints', default=(), metavar='NAME,NAME', type=argument_types.names,
-        help='which joints, in this order (default: all of the crop model)')
-    parser.add_argument(
-        '--out', metavar='FILE', type=pathlib.Path,
-        help='PNG file to write (default: the photo\'s name with _heatmaps.png, in the current '
-             'folder)')
-    _add_fov_argument(parser)
-    parser.add_argument(
-        '--model', default='default', metavar='NAME_OR_PATH',
-        help='model whose detector finds the person, without --box (default: %(default)s)')
-
-
-def _add_fov_argument(parser):
-    parser.add_argument(
-        '--fov', default=55.0, metavar='DEG', type=argument_types.number_between(0, 180),
-        help='field of view along the longer side of the photo, degrees (default: %(default)g)')
 
 
 def _run_detect(arguments, load_model):
@@ -268,54 +222,16 @@ def _table(poses):
     return '\n'.join(lines) + '\n'
 
 
-def _run_heatmaps(arguments, load_model):
-    try:
-        path = _heatmap_path(arguments)
-        loading.quiet_tensorflow()
-        person, box = _look_at_person(arguments, load_model)
-        from metro_tf.tools import draw_heatmaps
-        title = f'{pathlib.Path(arguments.photo).name}, {pathlib.Path(arguments.crop_model).name}'
-        writers.write_bytes(path, draw_heatmaps.draw_picture(person, title))
-    except (ValueError, OSError) as error:
-        _complain(loading.message_of(error))
-        return EXIT_BAD_INPUT
-    box_text = ', '.join(f'{value:.0f}' for value in box[:4])
-    print(f'{arguments.photo}: box {box_text} (px), mean standard deviation '
-          f'{person.uncertainty_mm.mean():.0f} mm -> {path}')
-    return EXIT_OK
-
-
-def _heatmap_path(arguments):
-    """Where to write. Everything that can be checked without a model is checked here."""
-    from metro_tf.tools import draw, images
-    draw.check_available()
-    images.check_header(arguments.photo)
-    photo = pathlib.Path(arguments.photo)
-    path = arguments.out or pathlib.Path(f'{photo.stem}_heatmaps.png')
-    if path.suffix.lower() != '.png':
-        raise ValueError(f'`--out` must end in .png. Received: {path}')
-    if path.resolve() == photo.resolve():
-        raise ValueError(f'`--out` must not be the photo itself. Received: {path}')
-    if path.is_dir() or not path.parent.is_dir():
-        raise ValueError(f'`--out` must be a file in an existing folder. Received: {path}')
-    return path
-
-
-def _look_at_person(arguments, load_model):
-    """Heatmaps of the person, and the box."""
-    from metro_tf.tools import heatmaps, images
-    image = images.read_image(arguments.photo)
-    crop_model = heatmaps.load_crop_model(arguments.crop_model)
-    indices = heatmaps.joint_indices(arguments.joints, crop_model.joint_names)
-    box = arguments.box
-    if box is None:
-        model = loading.load(arguments.model, load_model)
-        with loading.explained(f'{arguments.photo}: the model refused this photo'):
-            box = model.surest_box(image)
-    if box is None:
-        raise ValueError(
-            f'{arguments.photo}: nobody found. Tell where the person is with `--box`.')
-    return heatmaps.of_person(image, box, crop_model, arguments.fov, indices), box
+def _about_person(command):
+    """Makes one of the commands on a person tell its result or what went wrong."""
+    def run(arguments, load_model):
+        try:
+            print(command(arguments, load_model))
+        except (ValueError, OSError) as error:
+            _complain(loading.message_of(error))
+            return EXIT_BAD_INPUT
+        return EXIT_OK
+    return run
 
 
 def _run_info(arguments, load_model):

@@ -38,7 +38,6 @@ def draw_picture(image, poses):
         ValueError: If Matplotlib is not installed.
     """
     check_available()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     height, width = image.shape[:2]
     photo_width = float(np.clip(width / height, 0.5, 1.8))
@@ -50,9 +49,7 @@ def draw_picture(image, poses):
         wspace=0.06)
     _draw_photo(figure.add_subplot(grid[0]), image, poses)
     _draw_space(figure.add_subplot(grid[1], projection='3d'), poses)
-    content = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(content)
-    return content.getvalue()
+    return png_of(figure)
 
 
 def check_available(alternative=''):
@@ -69,6 +66,14 @@ def check_available(alternative=''):
     except ImportError:
         raise ValueError(
             f'Pictures need Matplotlib: `pip install "metro-tf[viz]"`{alternative}.') from None
+
+
+def png_of(figure):
+    """The content of a PNG file, bytes, of a Matplotlib figure."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    content = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(content)
+    return content.getvalue()
 
 
 def bone_side(joint_names, edge):
@@ -108,7 +113,7 @@ def _draw_box(axes, box, i_person):
 
 def _draw_space(axes, poses):
     """3D view. Plotted are (x, depth, height above the camera), in metres."""
-    points = poses.poses3d[..., (0, 2, 1)] * (0.001, 0.001, -0.001)
+    points = to_view(poses.poses3d)
     lowest, highest = _view_limits(points)
     _draw_camera(axes, poses, size=0.06 * max(highest - lowest))
     for i_person, person in enumerate(points):
@@ -125,6 +130,21 @@ def _draw_space(axes, poses):
 
 
 def _style_space(axes, poses):
+    label_space(axes)
+    distances = ',  '.join(
+        f'{i + 1}: {distance / 1000:.2f} m' for i, distance in enumerate(poses.distances_mm[:6]))
+    axes.set_title(
+        (f'distance from camera   {distances}' if distances else 'no people found')
+        + '\nlight: person\'s left, dark: right', fontsize=9)
+
+
+def to_view(points):
+    """Points `[..., 3]` in the camera frame, mm, as (x, depth, height above the camera) in m."""
+    return points[..., (0, 2, 1)] * (0.001, 0.001, -0.001)
+
+
+def label_space(axes):
+    """Labels a 3D view in which (x, depth, height above the camera) are plotted, in metres."""
     from matplotlib.ticker import MaxNLocator
     axes.set_xlabel('x (m)', labelpad=2)
     axes.set_ylabel('distance z (m)', labelpad=6)
@@ -133,11 +153,6 @@ def _style_space(axes, poses):
         axis.set_pane_color((0.96, 0.97, 0.98, 1.0))
         axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
     axes.tick_params(labelsize=8, pad=1)
-    distances = ',  '.join(
-        f'{i + 1}: {distance / 1000:.2f} m' for i, distance in enumerate(poses.distances_mm[:6]))
-    axes.set_title(
-        (f'distance from camera   {distances}' if distances else 'no people found')
-        + '\nlight: person\'s left, dark: right', fontsize=9)
 
 
 def _draw_camera(axes, poses, size):

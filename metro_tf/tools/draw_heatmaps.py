@@ -1,7 +1,5 @@
 """Pictures of heatmaps: a row of planes for each joint, with crosshairs at the prediction."""
 
-import io
-
 import numpy as np
 
 from metro_tf.tools import draw
@@ -31,23 +29,46 @@ def draw_picture(person, title):
         ValueError: If Matplotlib is not installed.
     """
     draw.check_available()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
-    n_joints, n_planes = len(person.joint_names), len(person.planes)
-    n_blocks = -(-n_joints // _MAX_ROWS)
-    n_rows = -(-n_joints // n_blocks)
+    size = size_inches(person)
+    figure = Figure(figsize=size, dpi=_DPI, facecolor='white')
+    figure.suptitle(title, y=1 - 0.08 / size[1], fontsize=10, va='top')
+    draw_rows(figure, person, size[1])
+    return draw.png_of(figure)
+
+
+def size_inches(person):
+    """Width and height, in inches, of all rows of a person and of a title."""
+    n_blocks, n_rows = _layout(person)
+    width = n_blocks * (_LABEL_INCHES + len(person.planes) * _PANEL_INCHES)
+    return width, _HEADER_INCHES + n_rows * _PANEL_INCHES
+
+
+def draw_rows(figure, person, height_inches):
+    """Draws a row with its planes for every joint, below the place for a title.
+
+    Args:
+        figure: Matplotlib figure or part of one, as wide as `size_inches` tells.
+        person: `heatmaps.PersonHeatmaps`.
+        height_inches: Height of the figure, at least that of `size_inches`.
+    """
+    n_blocks, n_rows = _layout(person)
+    n_planes = len(person.planes)
     width = _LABEL_INCHES + n_planes * _PANEL_INCHES
-    height = _HEADER_INCHES + n_rows * _PANEL_INCHES
-    figure = Figure(figsize=(n_blocks * width, height), dpi=_DPI, facecolor='white')
-    figure.suptitle(title, y=1 - 0.08 / height, fontsize=10, va='top')
+    top = 1 - _HEADER_INCHES / height_inches
     for i_block, block in enumerate(figure.subfigures(1, n_blocks, squeeze=False)[0]):
         panels = block.subplots(n_rows, n_planes, squeeze=False, gridspec_kw={
-            'left': _LABEL_INCHES / width, 'right': 1 - _GAP / width, 'bottom': _GAP / height,
-            'top': 1 - _HEADER_INCHES / height, 'wspace': _GAP, 'hspace': _GAP})
+            'left': _LABEL_INCHES / width, 'right': 1 - _GAP / width, 'top': top,
+            'bottom': top + (_GAP - n_rows * _PANEL_INCHES) / height_inches, 'wspace': _GAP,
+            'hspace': _GAP})
         _draw_block(panels, person, first_joint=i_block * n_rows)
-    content = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(content)
-    return content.getvalue()
+
+
+def _layout(person):
+    """Numbers of blocks and of rows of joints in each."""
+    n_joints = len(person.joint_names)
+    n_blocks = -(-n_joints // _MAX_ROWS)
+    return n_blocks, -(-n_joints // n_blocks)
 
 
 def _draw_block(panels, person, first_joint):
@@ -61,10 +82,16 @@ def _draw_block(panels, person, first_joint):
                 axes.set_axis_off()
         if i_joint < n_joints:
             row[0].set_ylabel(
-                f'{person.joint_names[i_joint]}\n± {person.uncertainty_mm[i_joint]:.0f} mm',
-                rotation=0, ha='right', va='center', labelpad=6)
+                _label(person, i_joint), rotation=0, ha='right', va='center', labelpad=6)
     for axes, plane in zip(panels[0], person.planes):
         axes.set_title(f'{plane.title}\n{_hint(plane)}', fontsize=9)
+
+
+def _label(person, i_joint):
+    name = person.joint_names[i_joint]
+    if person.uncertainty_mm is None:
+        return name
+    return f'{name}\n± {person.uncertainty_mm[i_joint]:.0f} mm'
 
 
 def _hint(plane):
@@ -83,8 +110,10 @@ def draw_plane(axes, person, plane, i_joint):
         i_joint: Index of the joint.
     """
     from matplotlib import colormaps, patheffects
-    heatmap = plane.heatmaps[..., i_joint]
-    colors = colormaps[_COLORMAP](heatmap / heatmap.max())
+    heatmap = np.maximum(plane.heatmaps[..., i_joint], 0)
+    # Scores need not be positive anywhere.
+    heatmap = heatmap / max(heatmap.max(), np.finfo(np.float32).tiny)
+    colors = colormaps[_COLORMAP](heatmap)
     n_rows, n_columns = heatmap.shape
     spans = [
         person.crop_span if plane.is_image and letter in 'xy' else (-0.5, n_cells - 0.5)
@@ -93,7 +122,7 @@ def draw_plane(axes, person, plane, i_joint):
         grey = person.crop.mean(axis=-1)
         axes.imshow(
             grey, cmap='gray', vmin=0, vmax=1, extent=_extent(*spans), interpolation='bilinear')
-        colors[..., 3] = heatmap / heatmap.max()
+        colors[..., 3] = heatmap
     axes.imshow(
         colors, extent=_extent((-0.5, n_columns - 0.5), (-0.5, n_rows - 0.5)),
         interpolation='nearest')

@@ -2,12 +2,11 @@
 
 import dataclasses
 
-import keras
 import numpy as np
 
 from metro_tf import models
-from metro_tf.cropping import people
-from metro_tf.geometry import camera, cuboid
+from metro_tf.geometry import cuboid
+from metro_tf.tools import person_crops, volumes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +18,8 @@ class Plane:
         axes: Pair of letters: the axis along the columns and the one along the rows.
         is_image: Whether x and y are those of the crop; else they are metric, and need not agree
             with the crop.
-        heatmaps: `[rows, columns, joints]`, probabilities.
+        heatmaps: `[rows, columns, joints]`: probabilities, or the scores of volumes, some of
+            which may be negative.
         positions: `[joints, 2]`, predicted position along the columns and the rows, in cells: 0 is
             the centre of the first one.
     """
@@ -44,7 +44,8 @@ class PersonHeatmaps:
         crop_span: Pair of floats: the left and the right edge of the crop in cells along x, and
             its upper and lower edge in cells along y.
         joint_names: Tuple of strings.
-        uncertainty_mm: `[joints]`, see `models.crop_model.CropModel.uncertainty_mm`.
+        uncertainty_mm: `[joints]`, see `models.crop_model.CropModel.uncertainty_mm`, or None if
+            the model does not tell it.
         planes: Tuple of `Plane`.
     """
     crop: np.ndarray
@@ -61,45 +62,12 @@ def load_crop_model(path):
         path: Path of a `.keras` file.
 
     Returns:
-        `Metrabs`, `MargiPose` or `AbsoluteMargiPose`.
+        `Metrabs`, `MargiPose`, `AbsoluteMargiPose` or one of `volumes.MODELS`.
 
     Raises:
         ValueError: If there is no such file, it cannot be loaded or holds something else.
     """
-    try:
-        model = models.load_crop_model(path)
-    except Exception as error:  # Keras answers unusable files with nearly any type of error.
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise ValueError(
-            f'{path}: Keras {keras.__version__} cannot load this file as a model ({reason}). It '
-            'must be a .keras file of training.train; Keras 2 and 3 do not read each other\'s.'
-        ) from error
-    if type(model) not in _PLANES:
-        raise ValueError(
-            f'{path}: the model must be one of {", ".join(cls.__name__ for cls in _PLANES)}. '
-            f'Received: {type(model).__name__}')
-    return model
-
-
-def joint_indices(wanted, known):
-    """Indices of joints.
-
-    Args:
-        wanted: Sequence of names, as the command line has them. None at all stand for all.
-        known: Sequence of the names of the model's joints.
-
-    Returns:
-        List of ints.
-
-    Raises:
-        ValueError: If the model lacks one.
-    """
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise ValueError(
-            f'`--joints` must be joints of the model: {", ".join(known)}. '
-            f'Received: {", ".join(unknown)}')
-    return [list(known).index(name) for name in wanted or known]
+    return person_crops.load_crop_model(path, (*_PLANES, *volumes.MODELS))
 
 
 def of_person(image, box, crop_model, fov_degrees, indices):
@@ -115,30 +83,51 @@ def of_person(image, box, crop_model, fov_degrees, indices):
     Returns:
         `PersonHeatmaps`.
     """
-    crops = people.crop_people(
-        image, np.float32([box]), camera.intrinsics_from_fov(fov_degrees, image.shape[:2]),
-        crop_side_px=crop_model.input_resolution)
+    if isinstance(crop_model, volumes.MODELS):
+        return of_volumes(volumes.of_person(image, box, crop_model, fov_degrees, indices))
+    crops = person_crops.crop_person(image, box, crop_model, fov_degrees)
     inputs = {'image': crops.crops, 'intrinsics': crops.intrinsics}
     outputs = crop_model.predict_heatmaps(inputs)
+    config = crop_model.heatmap_config
+    stride_px = config.stride_used(training=False)
     return PersonHeatmaps(
-        crop=np.clip(crops.crops[0], 0, 1), crop_span=_crop_span(crop_model.heatmap_config),
+        crop=np.clip(crops.crops[0], 0, 1),
+        crop_span=_crop_span(
+            config.crop_side_px, stride_px // 2 if config.centered else 0, stride_px),
         joint_names=tuple(crop_model.joint_names[i] for i in indices),
         uncertainty_mm=crop_model.uncertainty_mm(outputs, inputs).numpy()[0, indices],
         planes=tuple(plane.of_joints(indices) for plane in _PLANES[type(crop_model)](outputs)))
 
 
-def _crop_span(heatmap_config):
+def of_volumes(person):
+    """The largest values of volumes along each of their axes.
+
+    Args:
+        person: `volumes.PersonVolumes`.
+
+    Returns:
+        `PersonHeatmaps` on the planes xy, zy and xz.
+    """
+    by_joint = person.volumes.astype(np.float32)  # [joints, z, y, x]
+    heatmaps = (
+        by_joint.max(axis=1).transpose(1, 2, 0), by_joint.max(axis=3).transpose(2, 1, 0),
+        by_joint.max(axis=2).transpose(1, 2, 0))
+    return PersonHeatmaps(
+        crop=person.crop / 255,
+        crop_span=_crop_span(len(person.crop), person.x_px[0], person.x_px[1] - person.x_px[0]),
+        joint_names=tuple(str(name) for name in person.joint_names), uncertainty_mm=None,
+        planes=tuple(_planes(heatmaps, person.to_cells(person.coords25d), is_image=True)))
+
+
+def _crop_span(crop_side_px, first_px, stride_px):
     """Edges of the crop, half a pixel beyond its outer pixels, in cells."""
-    stride_px = heatmap_config.stride_used(training=False)
-    first_px = stride_px // 2 if heatmap_config.centered else 0
-    edges_px = np.array([-0.5, heatmap_config.crop_side_px - 0.5])
-    return tuple((edges_px - first_px) / stride_px)
+    return tuple((np.array([-0.5, crop_side_px - 0.5]) - first_px) / stride_px)
 
 
 def _volume_planes(outputs):
     """Of `Metrabs`: its 2D head, and the marginals of its metric volume."""
-    image_heatmaps = _softmax(outputs['logits2d'][0].numpy())
-    volume = _softmax(outputs['logits3d'][0].numpy())  # [y, x, z, joints]
+    image_heatmaps = volumes.probabilities(outputs['logits2d'][0].numpy())
+    volume = volumes.probabilities(outputs['logits3d'][0].numpy())  # [y, x, z, joints]
     heatmaps = volume.sum(axis=2), volume.sum(axis=1), volume.sum(axis=0).transpose(1, 0, 2)
     xy, zy = (_mean_cells(plane) for plane in heatmaps[:2])
     return [
@@ -190,10 +179,3 @@ def _mean_cells(heatmaps):
     return np.stack([
         np.einsum('rcj,c->j', heatmaps, np.arange(n_columns)),
         np.einsum('rcj,r->j', heatmaps, np.arange(n_rows))], axis=-1)
-
-
-def _softmax(logits):
-    """Over all axes but the last."""
-    axes = tuple(range(logits.ndim - 1))
-    masses = np.exp(logits - logits.max(axis=axes))
-    return masses / masses.sum(axis=axes)

@@ -1,6 +1,7 @@
 """What is written to disk: the result file of a photo, and writing that leaves no half files."""
 
 import dataclasses
+import io
 import json
 import math
 import os
@@ -135,6 +136,21 @@ def write_json(path, document):
 def write_text(path, text):
     """Writes a text file in UTF-8, all or nothing."""
     write_bytes(path, text.encode('utf-8'))
+
+
+def write_arrays(path, arrays):
+    """Writes a compressed NPZ file, all or nothing.
+
+    Args:
+        path: Path of the file. Its folder must exist.
+        arrays: Dict from names to NumPy arrays or scalars.
+
+    Raises:
+        OSError: If it cannot be written; nothing is left behind then.
+    """
+    content = io.BytesIO()
+    np.savez_compressed(content, **arrays)
+    write_bytes(path, content.getvalue())
 
 
 def write_bytes(path, content):

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from metro_tf.geometry import voxels
 from metro_tf.layers import volumetric_heatmaps
 from tests import helpers
 
 # The values of the released code on one side of the peak, from the edge of the window of 13.
 PUBLISHED_PROFILE = (0.1819, 0.3062, 0.4689, 0.6531, 0.8275, 0.9538, 1.0)
-NEAR_MM, FAR_MM = volumetric_heatmaps.DEPTH_RANGE_MM
+NEAR_MM, FAR_MM = voxels.DEPTH_RANGE_MM
 DEPTH_STEP_MM = 31.0319650752
 
 
@@ -25,29 +26,7 @@ def draw(coords, n_depth_cells, mask=None, n_cells=64):
     """Volumes `[batch, y, x, joints, depth]` in a crop of 256 px."""
     layer = volumetric_heatmaps.VolumetricTargets(256, n_cells, n_depth_cells)
     volumes = layer(np.float32(coords), mask)
-    return volumetric_heatmaps.split_joints(volumes, n_depth_cells).numpy()
-
-
-@pytest.mark.parametrize('n_cells, window', [
-    (1, 1), (2, 1), (4, 1), (8, 3), (16, 5), (32, 7), (64, 13)])
-def test_published_windows(n_cells, window):
-    assert volumetric_heatmaps.window_cells(n_cells) == window
-
-
-@pytest.mark.parametrize('coords, voxel', [
-    ((0, 0, 0), (0, 0, 32)), ((3.99, 4, 0), (0, 1, 32)), ((3.9999, 0, 0), (1, 0, 32)),
-    ((255.9, -0.1, NEAR_MM - 500), (63, -1, 0)), ((256, 128, FAR_MM + 500), (64, 32, 63)),
-    ((0, 0, NEAR_MM + DEPTH_STEP_MM - 0.1), (0, 0, 0)),
-    ((0, 0, NEAR_MM + DEPTH_STEP_MM + 0.1), (0, 0, 1))])
-def test_voxels_by_hand(coords, voxel):
-    # The pelvis lies in plane 33, counted from 1.
-    np.testing.assert_array_equal(
-        volumetric_heatmaps.to_voxels([np.float32(coords)], 256, 64), [voxel])
-
-
-def test_far_away_joints_stay_in_the_range_of_integers():
-    voxels = volumetric_heatmaps.to_voxels(np.float32([[3e12, -3e12, 1e30]]), 256, 64)
-    np.testing.assert_array_equal(voxels, [[192, -128, 63]])
+    return voxels.split_joints(volumes, n_depth_cells).numpy()
 
 
 def test_blob_has_the_published_values():
@@ -145,13 +124,13 @@ def test_decoding_as_a_layer(method):
 @pytest.mark.parametrize('method', volumetric_heatmaps.METHODS)
 @pytest.mark.parametrize('n_depth_cells', [1, 4, 64])
 def test_decoding_finds_what_was_drawn(method, n_depth_cells):
-    voxels = np.random.default_rng(1).integers(8, 56, (2, 5, 3))
-    coords = np.float32([[coords_of_voxel(*voxel) for voxel in pose] for pose in voxels])
+    cells = np.random.default_rng(1).integers(8, 56, (2, 5, 3))
+    coords = np.float32([[coords_of_voxel(*voxel) for voxel in pose] for pose in cells])
     volumes = volumetric_heatmaps.VolumetricTargets(256, 64, n_depth_cells)(coords)
     decoded = volumetric_heatmaps.VolumeDecoding(
         256, n_depth_cells, method=method, sharpness=30)(volumes)
     depth_step = (FAR_MM - NEAR_MM) / n_depth_cells
-    coarse_z = NEAR_MM + (voxels[..., 2] * n_depth_cells // 64 + 0.5) * depth_step
+    coarse_z = NEAR_MM + (cells[..., 2] * n_depth_cells // 64 + 0.5) * depth_step
     np.testing.assert_allclose(decoded[..., :2], coords[..., :2], atol=0.05)
     np.testing.assert_allclose(decoded[..., 2], coarse_z, atol=0.5)
 
@@ -224,32 +203,13 @@ def test_only_soft_argmax_has_gradients():
     assert np.abs(gradients['soft_argmax']).max() > 0
 
 
-def test_camera_frame_by_hand():
-    intrinsics = np.float32([[100, 0, 50], [0, 100, 40], [0, 0, 1]])
-    coords = volumetric_heatmaps.to_camera_frame(
-        np.float32([[60, 60, 2], [50, 40, -3]]), intrinsics, np.float32(8))
-    np.testing.assert_allclose(coords, [[1, 2, 10], [0, 0, 5]], atol=1e-6)
-
-
-def test_camera_frame_in_a_graph_with_unknown_sizes():
-    rng = np.random.default_rng(0)
-    coords25d = random_coords(rng, 2, 5)
-    intrinsics = np.tile(np.float32([[300, 0, 128], [0, 300, 128], [0, 0, 1]]), (2, 1, 1))
-    arguments = coords25d, intrinsics, np.float32([3000, 4000])
-    np.testing.assert_allclose(
-        helpers.run_in_graph(volumetric_heatmaps.to_camera_frame, *arguments),
-        volumetric_heatmaps.to_camera_frame(*arguments), rtol=1e-6)
-
-
 @pytest.mark.parametrize('make, message', [
     (lambda: volumetric_heatmaps.VolumetricTargets(256, 64, 48), 'n_depth_cells.*one of.*48'),
     (lambda: volumetric_heatmaps.VolumetricTargets(256, 0, 64), 'n_cells.*positive'),
     (lambda: volumetric_heatmaps.VolumetricTargets(256, 64, 64, (5, -5)),
      'depth_range_mm.*smaller one first'),
     (lambda: volumetric_heatmaps.VolumeDecoding(256, 64, method='max'), 'method.*one of'),
-    (lambda: volumetric_heatmaps.VolumeDecoding(256, 64, sharpness=0), 'sharpness.*positive'),
-    (lambda: volumetric_heatmaps.split_joints(tf.zeros([1, 4, 4, 6]), 4), 'volumes.*multiple of 4'),
-    (lambda: volumetric_heatmaps.to_voxels(tf.zeros([2, 2]), 256, 64), 'coords25d.*any, 3')])
+    (lambda: volumetric_heatmaps.VolumeDecoding(256, 64, sharpness=0), 'sharpness.*positive')])
 def test_errors(make, message):
     with pytest.raises(ValueError, match=message):
         make()

@@ -1,6 +1,8 @@
+import dataclasses
 import io
 
 from PIL import Image
+from matplotlib.figure import Figure
 import numpy as np
 import pytest
 
@@ -33,7 +35,6 @@ def picture(person):
 
 
 def drawn_axes(plane_index, person):
-    from matplotlib.figure import Figure
     axes = Figure().add_subplot()
     draw_heatmaps.draw_plane(axes, person, person.planes[plane_index], 0)
     return axes
@@ -67,7 +68,6 @@ def test_rows_go_downwards_and_planes_fill_their_axes():
 
 def test_the_spot_is_bright_where_it_belongs():
     from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     figure = Figure(figsize=(4, 4), dpi=100)
     axes = figure.add_axes([0, 0, 1, 1])
     draw_heatmaps.draw_plane(axes, make_person(), make_person().planes[3], 0)
@@ -93,6 +93,39 @@ def test_many_joints_are_in_blocks_beside_each_other():
 
 def test_the_photo_is_in_the_picture():
     assert (picture(make_person(crop_value=0.5)) == 128).all(axis=-1).sum() > 10_000
+
+
+def test_scores_need_not_be_positive():
+    plane = make_person().planes[0]
+    alphas = []
+    for scores in (plane.heatmaps - 0.5, np.full_like(plane.heatmaps, -0.5)):
+        person = dataclasses.replace(
+            make_person(), planes=(dataclasses.replace(plane, heatmaps=scores),))
+        alphas.append(np.asarray(drawn_axes(0, person).images[1].get_array())[..., 3])
+    assert alphas[0][1, 2] == 1 and alphas[0].sum() == 1
+    np.testing.assert_array_equal(alphas[1], np.zeros([4, 4]))
+
+
+def test_without_uncertainty_the_name_stands_alone():
+    person = make_person(1)
+    labels = []
+    for uncertainty in (person.uncertainty_mm, None):
+        figure = Figure(figsize=draw_heatmaps.size_inches(person))
+        draw_heatmaps.draw_rows(
+            figure, dataclasses.replace(person, uncertainty_mm=uncertainty), 2.5)
+        labels.append(figure.subfigs[0].axes[0].get_ylabel())
+    assert labels == ['joint0\n± 100 mm', 'joint0']
+
+
+def test_rows_keep_their_height_in_a_taller_figure():
+    person, boxes = make_person(2), []
+    for height in (draw_heatmaps.size_inches(person)[1], 10):
+        figure = Figure(figsize=(draw_heatmaps.size_inches(person)[0], height))
+        draw_heatmaps.draw_rows(figure, person, height)
+        boxes.append(figure.subfigs[0].axes[0].get_position().bounds)
+    exact, taller = np.array(boxes)
+    assert taller[3] * 10 == pytest.approx(exact[3] * 4.2)  # 0.8 and twice 1.7 inches
+    assert (1 - taller[1]) * 10 == pytest.approx((1 - exact[1]) * 4.2)
 
 
 def test_missing_matplotlib_is_explained(monkeypatch):

@@ -5,8 +5,9 @@ import pytest
 from metro_tf import models
 from metro_tf.cropping import people
 from metro_tf.geometry import camera
-from metro_tf.tools import heatmaps
+from metro_tf.tools import heatmaps, volumes
 from tests.models import common, test_margipose
+from tests.tools import volume_models
 
 IMAGE = np.random.default_rng(0).integers(0, 256, (80, 100, 3)).astype(np.uint8)
 BOX = [20.0, 10.0, 40.0, 60.0]
@@ -100,33 +101,43 @@ def test_crop_whose_cells_are_not_centred():
     np.testing.assert_allclose(person.crop_span, [-0.5 / 16, 63.5 / 16])
 
 
-def test_joint_indices():
-    assert heatmaps.joint_indices(['rsho', 'pelv'], common.JOINT_NAMES) == [3, 0]
-    assert heatmaps.joint_indices([], common.JOINT_NAMES) == [0, 1, 2, 3]
-    with pytest.raises(ValueError, match='`--joints` must be joints of the model: pelv, neck, '
-                                         'lsho, rsho. Received: nose, tail'):
-        heatmaps.joint_indices(['nose', 'neck', 'tail'], common.JOINT_NAMES)
+def test_planes_of_volumes():
+    person = heatmaps.of_volumes(volume_models.make_person())
+    assert [plane.title for plane in person.planes] == ['xy', 'zy', 'xz']
+    assert all(plane.is_image for plane in person.planes)
+    xy, zy, xz = (plane.heatmaps[..., 0] for plane in person.planes)
+    assert [plane.shape for plane in (xy, zy, xz)] == [(4, 4), (4, 3), (3, 4)]
+    # 1 at (x, y, z) = (2, 1, 0) and 0.75 at (3, 1, 2), the columns named first.
+    expected = np.zeros([4, 4]), np.zeros([4, 3]), np.zeros([3, 4])
+    expected[0][1, 2:] = expected[1][1, 0:3:2] = 1, 0.75
+    expected[2][0, 2], expected[2][2, 3] = 1, 0.75
+    for actual, wanted in zip((xy, zy, xz), expected):
+        np.testing.assert_allclose(actual, wanted)
+    for plane, position in zip(person.planes, ([2, 1], [0, 1], [2, 0])):
+        np.testing.assert_allclose(plane.positions[0], position, atol=1e-5)
+    np.testing.assert_allclose(person.crop, 0.2)
+    np.testing.assert_allclose(person.crop_span, [-0.5625, 3.4375])
+    assert person.joint_names == ('pelv', 'neck') and person.uncertainty_mm is None
+
+
+def test_models_of_volumes_are_shown():
+    model = volume_models.make_coarse_to_fine()
+    person = heatmaps.of_person(IMAGE, BOX, model, 55.0, [3, 0])
+    expected = heatmaps.of_volumes(volumes.of_person(IMAGE, BOX, model, 55.0, [3, 0]))
+    assert person.joint_names == ('rsho', 'pelv')
+    assert [plane.heatmaps.shape for plane in person.planes] == [
+        (16, 16, 2), (16, 8, 2), (8, 16, 2)]
+    for actual, wanted in zip(person.planes, expected.planes):
+        np.testing.assert_allclose(actual.heatmaps, wanted.heatmaps, rtol=1e-3)
 
 
 def test_loading(tmp_path):
-    model = make_model(models.Metrabs)
-    model.save(tmp_path / 'model.keras')
+    make_model(models.Metrabs).save(tmp_path / 'model.keras')
     assert isinstance(heatmaps.load_crop_model(tmp_path / 'model.keras'), models.Metrabs)
 
 
-@pytest.mark.parametrize('content', [None, b'', b'no model'])
-def test_unusable_files(tmp_path, content):
-    path = tmp_path / 'model.keras'
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ValueError, match=r'model.keras: Keras .* cannot load this file as a mo'):
-        heatmaps.load_crop_model(path)
-
-
-@pytest.mark.parametrize('model_cls', [models.Pose25D, models.LatentMetrabs, None])
-def test_other_models_are_refused(tmp_path, model_cls):
-    model = common.make_model(model_cls) if model_cls else common.make_backbone()
-    model.save(tmp_path / 'model.keras')
+def test_other_models_are_refused(tmp_path):
+    common.make_model(models.LatentMetrabs).save(tmp_path / 'model.keras')
     with pytest.raises(ValueError, match='the model must be one of Metrabs, MargiPose, AbsoluteMa.*'
-                                         f'Received: {type(model).__name__}'):
+                                         'CoarseToFine.*Received: LatentMetrabs'):
         heatmaps.load_crop_model(tmp_path / 'model.keras')

@@ -118,3 +118,14 @@ def test_no_photo_is_overwritten(tmp_path):
     paths = [tmp_path / 'a.jpg', tmp_path / 'a_poses.png']
     assert writers.output_stems(paths, tmp_path) == ['a_2', 'a_poses']
     assert writers.output_stems(paths, tmp_path / 'out') == ['a', 'a_poses']
+
+
+def test_arrays_round_trip_and_leave_nothing_else(tmp_path):
+    arrays = {'a': np.arange(6, dtype=np.float16).reshape(2, 3), 'names': np.array(['x', 'yz'])}
+    writers.write_arrays(tmp_path / 'a.npz', {**arrays, 'number': np.float32(0.5)})
+    with np.load(tmp_path / 'a.npz', allow_pickle=False) as loaded:
+        assert sorted(loaded) == ['a', 'names', 'number']
+        assert loaded['a'].dtype == np.float16 and loaded['number'] == 0.5
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(loaded[name], array)
+    assert os.listdir(tmp_path) == ['a.npz']
