@@ -15,6 +15,7 @@ The table goes to OUT_DIR/comparison.md, with all scores in comparison.json.
 """
 
 import argparse
+import dataclasses
 import json
 import pathlib
 
@@ -52,7 +53,7 @@ def train_all(configs, synth_dir, lspet_dir, background_dirs, out_dir):
         configs[0],
         lambda first_step: pipeline.training_dataset(
             configs[0], synth_dir, lspet_dir, background_dirs, first_step),
-        batch_dir, [synth_dir, lspet_dir, *background_dirs])
+        batch_dir, [folder for folder in (synth_dir, lspet_dir, *background_dirs) if folder])
     for config in configs:
         keras.backend.clear_session()
         train_one(config, synth_dir, batch_dir, out_dir)
@@ -67,15 +68,32 @@ def train_one(config, synth_dir, batch_dir, out_dir):
         batch_dir: Folder of `cached_batches.write`.
         out_dir: Folder for the folder of the run.
     """
-    run_dir = pathlib.Path(out_dir) / config.name
+    out_dir = pathlib.Path(out_dir)
+    run_dir = out_dir / config.name
     train.check_resumable(config, run_dir)
-    config = crop_models.with_bone_lengths(config, [synth_dir])
+    config = with_own_files(crop_models.with_bone_lengths(config, [synth_dir]), out_dir)
     saved_model = run.in_float32(crop_models.build_crop_model, config.model)
     trainer = train.build_trainer(config)
     run.fit(
         trainer, trainer.crop_model, saved_model, config,
         lambda first_step: cached_batches.read(config, batch_dir, first_step), run_dir,
         'crop_model.keras')
+
+
+def with_own_files(config, out_dir):
+    """The config with the path of a `heatmap_network` that is relative to `out_dir`.
+
+    So a model can be built upon another one of the same comparison, which must come before it.
+
+    Args:
+        config: `TrainConfig`.
+        out_dir: See `train_all`.
+    """
+    path = config.model.heatmap_network
+    if path is None:
+        return config
+    return dataclasses.replace(config, model=dataclasses.replace(
+        config.model, heatmap_network=str(pathlib.Path(out_dir) / path)))
 
 
 def score_all(configs, holdout_dir, background_dirs, out_dir, *, shares=truncation.SHARES):
@@ -89,12 +107,15 @@ def score_all(configs, holdout_dir, background_dirs, out_dir, *, shares=truncati
         shares: Shares of the joints to cut off, `TABLE_SHARE` among them.
 
     Returns:
-        Dict from the name of a row to its `whole` scores and its rows of `truncation`; 2.5D and
-        MargiPose have a second row.
+        Dict from the name of a row to its `whole` scores and its rows of `truncation`; models
+        that can be told the depth of the root have a second row, and those of 2D heatmaps, which
+        have no poses, none.
     """
     bank = background.load_bank(background_dirs)
     result = {}
     for config in configs:
+        if not config.model.has_depth:
+            continue
         keras.backend.clear_session()
         model = models.load_crop_model(
             pathlib.Path(out_dir) / config.name / 'crop_model.keras')
@@ -138,7 +159,7 @@ def main():
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         '--synth-dir', required=True, help='records of training.synthetic.generate')
-    parser.add_argument('--lspet-dir', required=True, help='folder of LSPET')
+    parser.add_argument('--lspet-dir', help='folder of LSPET, if the batches have 2D examples')
     parser.add_argument(
         '--background-dir', required=True, action='append', help='folder of photos; repeatable')
     parser.add_argument(

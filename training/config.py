@@ -4,6 +4,7 @@ import dataclasses
 from typing import Optional
 
 from metro_tf import checks, losses
+from training import proportions
 from training.model_config import MARGINAL_KINDS, ModelConfig
 
 DTYPE_POLICIES = ('float32', 'mixed_bfloat16', 'mixed_float16')
@@ -12,9 +13,11 @@ GENERATIONS = ('R23', 'R20')
 LOSS_TERMS = (
     'heatmap2d', 'heatmap3d', 'image', 'relative', 'projection', 'absolute', 'pose25d',
     'projection_2d_only', 'image_2d_only', 'aligned_2d_only', 'latent3d', 'latent2d', 'marginal',
-    'divergence')
+    'divergence', 'volumes', 'coordinates')
 START_STEPS = ('absolute_start_step', 'full_perspective_start_step')
-SCHEDULES = ('warmup_cosine', 'two_phase', 'dual', 'one_cycle')
+SCHEDULES = ('warmup_cosine', 'two_phase', 'dual', 'one_cycle', 'constant_rmsprop')
+# Those that come with an optimiser other than AdamW, which lacks some of its settings.
+_OTHER_OPTIMIZERS = {'one_cycle': 'SGD', 'constant_rmsprop': 'RMSprop'}
 PROGRESS_BARS = ('keras', 'tqdm')
 
 
@@ -116,6 +119,10 @@ class LossConfig:
         marginal: Euclidean distance in the cuboid, of all stages (MargiPose; published: 1).
         divergence: Jensen-Shannon divergence of the heatmaps from Gaussians, of all stages
             (MargiPose, published: 1, and 0 without regularisation; AbsoluteMargiPose; Metrabs).
+        volumes: Squared error of the volumes, of all stages (CoarseToFine and Decoupled;
+            published: 1).
+        coordinates: Squared distance in m^2 of what the network puts out (CoordinateRegression;
+            published: 1).
     """
     heatmap2d: float = 1.0
     heatmap3d: float = 1.0
@@ -136,6 +143,8 @@ class LossConfig:
     latent2d: float = 0.2
     marginal: float = 1.0
     divergence: float = 0.0
+    volumes: float = 1.0
+    coordinates: float = 1.0
 
     def __post_init__(self):
         checks.one_of(self.generation, GENERATIONS, 'generation')
@@ -155,8 +164,10 @@ class OptimizerConfig:
     Args:
         schedule: Learning rate over the steps: 'warmup_cosine'; 'two_phase', the one of MeTRAbs;
             'dual', the two of its fine-tuning, a lower one for the backbone than for the
-            heads, by two optimisers (needs tensorflow-addons); or 'one_cycle', that of MargiPose,
-            with SGD in place of AdamW (see `training.optimizers.OneCycleSGD`).
+            heads, by two optimisers (needs tensorflow-addons); 'one_cycle', that of MargiPose,
+            with SGD in place of AdamW (see `training.optimizers.OneCycleSGD`); or
+            'constant_rmsprop', a constant one with RMSprop, that of coarse-to-fine prediction
+            (see `training.run.build_optimizer`).
         epsilon: AdamW's summand in the denominator (1e-8 in MeTRAbs).
         decay_all_weights: Whether weight decay includes biases and normalisations, as in MeTRAbs.
         accumulation_steps: Every batch is split into this many micro-batches, whose gradients
@@ -195,17 +206,18 @@ class OptimizerConfig:
                 "`schedule` 'dual' cannot be combined with `accumulation_steps` or "
                 "`ema_momentum`, which tensorflow-addons' MultiOptimizer does not have. Received: "
                 f'accumulation_steps={self.accumulation_steps}, ema_momentum={self.ema_momentum}')
-        if self.schedule == 'one_cycle':
-            self._check_one_cycle()
+        if self.schedule in _OTHER_OPTIMIZERS:
+            self._check_other_optimizer()
 
-    def _check_one_cycle(self):
+    def _check_other_optimizer(self):
         """Refuses what only AdamW has."""
         for field in dataclasses.fields(self):
             is_unread = field.name in ('epsilon', 'decay_all_weights', 'accumulation_steps')
             if is_unread and getattr(self, field.name) != field.default:
                 raise ValueError(
-                    f"`{field.name}` must be left alone with the `schedule` 'one_cycle', whose SGD "
-                    f'does not have it. Received: {field.name}={getattr(self, field.name)}')
+                    f'`{field.name}` must be left alone with the `schedule` {self.schedule!r}, '
+                    f'whose {_OTHER_OPTIMIZERS[self.schedule]} does not take it. '
+                    f'Received: {field.name}={getattr(self, field.name)}')
 
     @property
     def averages_weights(self):
@@ -246,9 +258,11 @@ def check_update_settings(config):
         raise ValueError(
             '`steps_per_epoch` must divide `n_steps`. Received: '
             f'steps_per_epoch={config.steps_per_epoch}, n_steps={config.n_steps}')
-    if config.weight_decay and config.optimizer.schedule == 'one_cycle':
+    schedule = config.optimizer.schedule
+    if config.weight_decay and schedule in _OTHER_OPTIMIZERS:
         raise ValueError(
-            "`weight_decay` must be 0 with the `schedule` 'one_cycle', whose SGD does not have it. "
+            f'`weight_decay` must be 0 with the `schedule` {schedule!r}, whose '
+            f'{_OTHER_OPTIMIZERS[schedule]} does not take it. '
             f'Received: weight_decay={config.weight_decay}')
     if config.warmup_steps and config.optimizer.schedule != 'warmup_cosine':
         raise ValueError(
@@ -283,6 +297,9 @@ class TrainConfig:
         batch_size_2d: Examples with 2D labels only in every batch.
         own_share: Share of own records among the examples of a kind, where they come besides
             rendered people or LSPET.
+        datasets_3d, datasets_2d: Pairs (name, weight) of the data sets with 3D labels and with 2D
+            labels only. Every batch holds the same number of examples of each, in proportion to
+            the weights (see `training.proportions`). () for both mixes by `own_share`.
         learning_rate: Peak of the schedule; 1 is published for 'one_cycle'.
         warmup_steps: Length of the linear warm-up of the schedule 'warmup_cosine'.
         weight_decay: Decoupled weight decay per step, in units of the learning rate (see
@@ -309,6 +326,8 @@ class TrainConfig:
     batch_size_3d: int = 32
     batch_size_2d: int = 32
     own_share: float = 0.5
+    datasets_3d: tuple = ()
+    datasets_2d: tuple = ()
     learning_rate: float = 2e-3
     warmup_steps: int = 300
     weight_decay: float = 0.02
@@ -327,6 +346,7 @@ class TrainConfig:
             raise ValueError(
                 '`own_share` must be between 0 and 1. '
                 f'Received: own_share={self.own_share}')
+        proportions.check(self)
         n_parts = self.optimizer.accumulation_steps
         check_divisible(self.batch_size_3d, 'batch_size_3d', n_parts)
         check_divisible(self.batch_size_2d, 'batch_size_2d', n_parts)

@@ -1,6 +1,7 @@
 """The crop model that a config describes."""
 
 import dataclasses
+import functools
 import json
 import pathlib
 import zipfile
@@ -8,9 +9,10 @@ import zipfile
 import keras
 import tensorflow as tf
 
-from metro_tf.backbones import builder, top_down, truncated
+from metro_tf.backbones import builder, hourglass, top_down, truncated
 from metro_tf.models import (
-    AbsoluteMargiPose, AffineAutoencoder, LatentMetrabs, MargiPose, Metrabs, Metro, Pose25D)
+    AbsoluteMargiPose, AffineAutoencoder, CoarseToFine, CoordinateRegression, Decoupled,
+    LatentMetrabs, MargiPose, Metrabs, Metro, Pose25D)
 from training import model_config
 from training.datasets import bone_lengths
 
@@ -23,12 +25,12 @@ def build_crop_model(config, adapt_backbone=None):
         adapt_backbone: Function from the backbone to the one to use, or None.
 
     Returns:
-        `Metrabs`, `Metro`, `Pose25D`, `MargiPose`, `AbsoluteMargiPose` or, for latent points,
-        `LatentMetrabs`.
+        `Metrabs`, `Metro`, `Pose25D`, `MargiPose`, `AbsoluteMargiPose`, `CoarseToFine`,
+        `Decoupled`, `CoordinateRegression` or, for latent points, `LatentMetrabs`.
 
     Raises:
-        ValueError: If bone lengths are needed and missing, the backbone does not offer the
-            strides, or a setting does not fit the joints or the size of the crop.
+        ValueError: If bone lengths or a file are needed and missing, the backbone does not offer
+            the strides, or a setting does not fit the joints or the size of the crop.
     """
     autoencoder = load_autoencoder(config)
     model_class, kwargs = _class_and_kwargs(config, autoencoder)
@@ -68,6 +70,36 @@ def load_autoencoder(config):
             '`autoencoder` must be an AffineAutoencoder of the joints of the config, '
             f'{config.skeleton.joint_names}. Received: a {type(model).__name__} of {joint_names}')
     return model
+
+
+def load_heatmap_network(config):
+    """Loads the network of 2D heatmaps that a config of a `Decoupled` names.
+
+    Args:
+        config: `ModelConfig`.
+
+    Returns:
+        The backbone of the `CoarseToFine` in the file.
+
+    Raises:
+        ValueError: If the file is missing or holds something else, other joints or another crop.
+    """
+    path = config.heatmap_network
+    if not pathlib.Path(path).is_file():
+        raise ValueError(
+            '`heatmap_network` must be a .keras file of a network of 2D heatmaps. '
+            f'Received: {path} does not exist')
+    model = keras.models.load_model(str(path), compile=False)
+    if not isinstance(model, CoarseToFine) or model.is_absolute:
+        raise ValueError(
+            '`heatmap_network` must be a CoarseToFine without depth. '
+            f'Received: {path} with a {type(model).__name__}')
+    check_joints(model.joint_names, config, 'heatmap_network', path)
+    if model.input_resolution != config.heatmap.crop_side_px:
+        raise ValueError(
+            '`heatmap_network` must be one of crops of the size that the config describes, '
+            f'{config.heatmap.crop_side_px} px. Received: {path} of {model.input_resolution} px')
+    return model.backbone
 
 
 def check_joints(joint_names, config, name, source):
@@ -116,16 +148,20 @@ def with_bone_lengths(config, record_dirs):
     Raises:
         ValueError: If no example has both ends of a bone.
     """
-    if config.model.kind != 'pose25d' or config.model.bone_lengths_mm is not None:
+    model = config.model
+    is_needed = model.kind in ('pose25d', *model_config.SCORE_KINDS) and model.has_depth
+    if not is_needed or model.bone_lengths_mm is not None:
         return config
     lengths = bone_lengths.mean_bone_lengths(
-        [folder for folder in record_dirs if folder], config.model.skeleton)
+        [folder for folder in record_dirs if folder], model.skeleton)
     return dataclasses.replace(
-        config, model=dataclasses.replace(config.model, bone_lengths_mm=lengths))
+        config, model=dataclasses.replace(model, bone_lengths_mm=lengths))
 
 
 def _build_backbone(config):
     heatmap = config.heatmap
+    if config.kind in model_config.HOURGLASS_KINDS:
+        return _build_hourglass(config)
     if config.is_truncated:
         return truncated.build_truncated(config.backbone, weights=config.backbone_weights)
     if config.top_down_channels:
@@ -144,10 +180,25 @@ def _build_backbone(config):
         test_stride=heatmap.test_stride_px)
 
 
+def _build_hourglass(config):
+    """The network that learns: the second one of a `Decoupled`."""
+    n_joints, side = config.skeleton.n_joints, config.heatmap.crop_side_px
+    sizes = {'n_channels': config.n_channels, 'n_levels': config.n_levels}
+    if config.kind == 'coordinate_regression':
+        return hourglass.build_encoder(side, **sizes)
+    if config.kind == 'decoupled':
+        n_cells = side // config.heatmap.stride_px
+        return hourglass.build_volume_network(n_joints, config.depths, n_cells, **sizes)
+    return hourglass.build_stacked_hourglass(
+        n_joints, config.depths, side, **sizes, variant=config.hourglass_variant)
+
+
 def _class_and_kwargs(config, autoencoder):
     """The class of a crop model and its arguments besides backbone and joints."""
     if config.kind in model_config.MARGINAL_KINDS:
         return _marginal_class_and_kwargs(config)
+    if config.kind in model_config.HOURGLASS_KINDS:
+        return _hourglass_class_and_kwargs(config)
     sizes = dataclasses.asdict(config.heatmap)
     if config.kind == 'metro':
         return Metro, sizes
@@ -176,6 +227,19 @@ def _marginal_class_and_kwargs(config):
             **kwargs, 'box_size_mm': heatmap.box_size_mm, **_mixing(config)}
     return MargiPose, {
         **kwargs, 'height_edges': _height_edges(config), 'height_mm': config.height_mm}
+
+
+def _hourglass_class_and_kwargs(config):
+    sizes = {
+        'crop_side_px': config.heatmap.crop_side_px, 'stride_px': config.heatmap.stride_px}
+    if config.kind == 'coordinate_regression':
+        return CoordinateRegression, {**sizes, 'relative_to': config.relative_to}
+    kwargs = {
+        **sizes, 'depths': config.depths, 'decoding': config.decoding,
+        'bone_lengths_mm': config.bone_lengths_mm}
+    if config.kind == 'coarse_to_fine':
+        return CoarseToFine, kwargs
+    return functools.partial(Decoupled, load_heatmap_network(config)), kwargs
 
 
 def _mixing(config):

@@ -11,8 +11,9 @@ Example:
 LSPET: PCK at 0.2 of the torso of the projected 3D output; the box is that of the annotated
 joints, enlarged by the factor that `training.datasets.lspet` states. Synthetic: mean joint errors
 in mm and the relative error of the distance from the camera. Own records (--records-dir) get
-the scores that their labels allow. Those joints of the model count that are labelled. MeTRo has no
-absolute poses; 2.5D models are scored with the root depth from bone lengths and with the true one.
+the scores that their labels allow. Those joints of the model count that are labelled. MeTRo and
+coordinate regression have no absolute poses; 2.5D and coarse-to-fine models are scored with the
+root depth from bone lengths and with the true one.
 
 --truncation: errors of rendered people of whom 0 to 60 % of the joints are cut off, for the joints
 inside and outside the crop, of several models on the same views.

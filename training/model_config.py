@@ -5,21 +5,31 @@ from typing import Optional
 
 from metro_tf import checks
 from metro_tf import skeleton as skeleton_lib
-from metro_tf.backbones import truncated
+from metro_tf.backbones import hourglass, truncated
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import cuboid
+from metro_tf.layers import volumetric_heatmaps
+from metro_tf.models import coarse_to_fine, coordinate_regression
 
-# Those with heatmaps in one volume, and those with marginal heatmaps, in stages.
+# Those with heatmaps in one volume, those with marginal heatmaps, in stages, and those of
+# coarse-to-fine prediction, which bring their own network.
 VOLUME_KINDS = ('metrabs', 'metro', 'pose25d')
 MARGINAL_KINDS = ('margipose', 'absolute_margipose')
-MODEL_KINDS = (*VOLUME_KINDS, *MARGINAL_KINDS)
+SCORE_KINDS = ('coarse_to_fine', 'decoupled')
+HOURGLASS_KINDS = (*SCORE_KINDS, 'coordinate_regression')
+MODEL_KINDS = (*VOLUME_KINDS, *MARGINAL_KINDS, *HOURGLASS_KINDS)
+HOURGLASS = 'hourglass'
 LATENT_MODES = ('regularized', 'direct', 'hybrid')
 # Kinds that a field of `ModelConfig`, or of its `heatmap`, belongs to, if not to all of them.
 _KINDS_OF_FIELDS = {
     **dict.fromkeys(('weak_perspective', 'mix_3d_inside_fov'), ('metrabs', 'absolute_margipose')),
     **dict.fromkeys(('n_stages', 'axis_permutation', 'n_inner_channels'), MARGINAL_KINDS),
     **dict.fromkeys(('height_edges', 'height_mm'), ('margipose',)),
-    'bone_lengths_mm': ('pose25d',), 'latent_mode': ('metrabs',)}
+    **dict.fromkeys(('n_channels', 'n_levels'), HOURGLASS_KINDS),
+    **dict.fromkeys(('depths', 'decoding'), SCORE_KINDS),
+    'bone_lengths_mm': ('pose25d', *SCORE_KINDS), 'latent_mode': ('metrabs',),
+    'hourglass_variant': ('coarse_to_fine',), 'relative_to': ('coordinate_regression',),
+    'heatmap_network': ('decoupled',)}
 _KINDS_OF_HEATMAP_FIELDS = {
     **dict.fromkeys(('n_depth_cells', 'centered', 'test_stride_px'), VOLUME_KINDS),
     'box_size_mm': (*VOLUME_KINDS, 'absolute_margipose')}
@@ -56,6 +66,20 @@ class ModelConfig:
         height_edges: Pairs of joint names for the universal scale of 'margipose'; None for the
             published ones (see `metro_tf.models.MargiPose`).
         height_mm: The universal scale of 'margipose'.
+        depths: Cells in depth of each stage; of 'coarse_to_fine', where 1 everywhere makes a
+            network of 2D heatmaps, and of the second network of 'decoupled'.
+        n_channels: Width of the hourglasses; of 'coarse_to_fine', 'decoupled' and
+            'coordinate_regression'.
+        n_levels: How often an hourglass halves its features; of the same kinds.
+        hourglass_variant: 'paper' or 'uniform', see `metro_tf.backbones.hourglass`; of
+            'coarse_to_fine'.
+        decoding: How joints are found in the last volume, see
+            `metro_tf.layers.volumetric_heatmaps.VolumeDecoding`; of 'coarse_to_fine' and
+            'decoupled'.
+        relative_to: Whether the outputs of 'coordinate_regression' are relative to the 'root' or
+            to the 'parent' of each joint.
+        heatmap_network: Path of the `.keras` file of a trained network of 2D heatmaps, the first
+            network of 'decoupled', which needs it.
     """
     backbone: str = 'mobilenet_v3_small'
     top_down_channels: int = 128
@@ -75,6 +99,13 @@ class ModelConfig:
     n_inner_channels: int = 192
     height_edges: Optional[tuple] = None
     height_mm: float = cuboid.HEIGHT_MM
+    depths: tuple = (1, 2, 4, 64)
+    n_channels: int = 256
+    n_levels: int = 4
+    hourglass_variant: str = 'paper'
+    decoding: str = 'argmax'
+    relative_to: str = 'root'
+    heatmap_network: Optional[str] = None
 
     def __post_init__(self):
         checks.one_of(self.kind, MODEL_KINDS, 'kind')
@@ -89,7 +120,31 @@ class ModelConfig:
             raise ValueError(
                 '`latent_mode` and `autoencoder` must be given together. Received: '
                 f'latent_mode={self.latent_mode!r}, autoencoder={self.autoencoder!r}')
+        self._check_hourglass()
         self._check_unread()
+
+    def _check_hourglass(self):
+        """Checks what belongs to the kinds that bring their own network."""
+        coarse_to_fine.checked_depths(self.depths)
+        checks.one_of(self.hourglass_variant, hourglass.VARIANTS, 'hourglass_variant')
+        checks.one_of(self.decoding, volumetric_heatmaps.METHODS, 'decoding')
+        checks.one_of(self.relative_to, coordinate_regression.REFERENCES, 'relative_to')
+        if (self.backbone == HOURGLASS) != (self.kind in HOURGLASS_KINDS):
+            raise ValueError(
+                f'`backbone` must be {HOURGLASS!r} for the kinds {HOURGLASS_KINDS}, and for no '
+                f'other. Received: backbone={self.backbone!r}, kind={self.kind!r}')
+        if self.kind == 'decoupled' and self.heatmap_network is None:
+            raise ValueError(
+                "`heatmap_network` must be given where `kind` is 'decoupled'. "
+                'Received: heatmap_network=None')
+        if not self.has_depth:
+            _check_left_alone(
+                self, 'bone_lengths_mm', 'the last of `depths` is 1', f'depths={self.depths}')
+
+    @property
+    def has_depth(self):
+        """Whether the model predicts depths: all do but a network of 2D heatmaps."""
+        return self.kind != 'coarse_to_fine' or self.depths[-1] > 1
 
     @property
     def is_truncated(self):
@@ -111,6 +166,11 @@ class ModelConfig:
             _check_left_alone(
                 self, 'bn_momentum', 'the backbone is a truncated one',
                 f'backbone={self.backbone!r}')
+        if self.kind in HOURGLASS_KINDS:
+            for name in (
+                    'top_down_channels', 'top_down_blocks', 'backbone_weights', 'bn_momentum'):
+                _check_left_alone(
+                    self, name, f'the backbone is {HOURGLASS!r}', f'kind={self.kind!r}')
 
 
 def _check_left_alone(owner, name, condition, received):

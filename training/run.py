@@ -13,6 +13,9 @@ from training import addons, callbacks, folder_settings, optimizers, schedules
 
 # Steps after which a loss scale would grow.
 _NEVER = 2 ** 31 - 1
+# The numbers of Torch's RMSprop. It adds 1e-8 outside the root, Keras adds a summand inside: of
+# 1e-16 the root is the same, so that steps are the same where gradients are not of this size.
+_RMSPROP = {'rho': 0.99, 'epsilon': 1e-16}
 
 
 def load_config(path, config_class):
@@ -69,7 +72,12 @@ def _call_function(path, name):
 
 
 def build_optimizer(config, backbone=None, heads=()):
-    """AdamW, or SGD with 'one_cycle', with what the config says about the updates.
+    """AdamW, SGD or RMSprop, with what the config says about the updates.
+
+    SGD comes with the schedule 'one_cycle'. RMSprop comes with 'constant_rmsprop': with gradient g,
+    the mean square becomes `m = 0.99 m + 0.01 g^2`, from 0 on, and then the weight
+    `w = w - lr g / sqrt(m + 1e-16)`. The gradients of volumes of scores are so small that the
+    epsilon of Keras, 1e-7, would outweigh them.
 
     Args:
         config: `TrainConfig` or `DetectorTrainConfig`.
@@ -100,6 +108,8 @@ def build_optimizer(config, backbone=None, heads=()):
 def _single(config, schedule):
     if config.optimizer.schedule == 'one_cycle':
         return optimizers.OneCycleSGD(schedule, **_common_kwargs(config))
+    if config.optimizer.schedule == 'constant_rmsprop':
+        return keras.optimizers.RMSprop(schedule, **_RMSPROP, **_common_kwargs(config))
     return _adamw(config, schedule)
 
 

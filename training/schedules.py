@@ -141,6 +141,10 @@ def make_schedule(config):
         return TwoPhaseDecay(config.learning_rate, config.n_steps)
     if config.optimizer.schedule == 'one_cycle':
         return OneCycle(config.learning_rate, config.n_steps)
+    if config.optimizer.schedule == 'constant_rmsprop':
+        # No plain number: a resumed run would take that from its checkpoint.
+        return keras.optimizers.schedules.ExponentialDecay(
+            config.learning_rate, config.n_steps, decay_rate=1.0)
     return WarmupCosine(config.learning_rate, config.n_steps, config.warmup_steps)
 
 

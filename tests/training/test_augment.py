@@ -102,6 +102,20 @@ def test_mirroring_swaps_left_and_right():
     np.testing.assert_allclose(mirrored['coords2d'], expected, atol=1e-2)
 
 
+def test_zooming_and_rolling_leave_depths_alone():
+    """As in the publication of coarse-to-fine, whose depth targets are in mm."""
+    example = make_example()
+    plain, changed = [
+        crop_view.crop_view(example, example['box'], zoom, angle, tf.constant(False), SIDE, MIRROR)
+        for zoom, angle in ((1.0, 0.0), (1.25, 0.5))]
+    np.testing.assert_allclose(
+        changed['coords3d_cam'][:, 2], plain['coords3d_cam'][:, 2], rtol=1e-6)
+    radii = [
+        np.linalg.norm(result['coords2d'].numpy() - SIDE / 2, axis=-1)
+        for result in (plain, changed)]
+    np.testing.assert_allclose(radii[1], 1.25 * radii[0], rtol=1e-3)
+
+
 def test_labels_in_2d_only_follow_the_homography():
     example = make_example()
     flat = {**example, 'joint_validity_mask_3d': tf.zeros([24], tf.bool)}

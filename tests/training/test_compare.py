@@ -14,22 +14,31 @@ from metro_tf.config import HeatmapConfig
 from tests.training.test_train_program import data_dirs, make_person  # noqa: F401
 from training import cached_batches, compare, folder_settings, pipeline, run
 from training.config import LossConfig, ModelConfig, TrainConfig
-from training.configs import comparison, margipose_ablation
+from training.configs import coarse_to_fine_comparison, comparison, margipose_ablation
 from training.datasets import records
 
 CONFIG_FILE = """
 import dataclasses
 
+from metro_tf.config import HeatmapConfig
 from tests.training.test_compare import CONFIG
+from training.config import ModelConfig
 
 
 def configs():
     base = dataclasses.replace(CONFIG.model, n_stages=1, n_inner_channels=8, kind='margipose')
+    flat = ModelConfig(
+        kind='coarse_to_fine', backbone='hourglass', depths=(1,), n_channels=8, n_levels=1,
+        heatmap=HeatmapConfig(64, 4))
+    decoupled = dataclasses.replace(
+        flat, kind='decoupled', depths=(8,), heatmap_network='flat/crop_model.keras')
     return [
         *(dataclasses.replace(
             CONFIG, name=name, model=dataclasses.replace(CONFIG.model, kind=name))
           for name in ('metro', 'pose25d')),
-        dataclasses.replace(CONFIG, name='margipose', model=base)]
+        dataclasses.replace(CONFIG, name='margipose', model=base),
+        dataclasses.replace(CONFIG, name='flat', model=flat),
+        dataclasses.replace(CONFIG, name='decoupled', model=decoupled)]
 """
 CONFIG = TrainConfig(
     name='metrabs', n_steps=4, steps_per_epoch=2, warmup_steps=1, batch_size_3d=2,
@@ -128,6 +137,35 @@ def test_configs_of_the_ablation_differ_in_one_thing_each():
     assert configs[0].model.n_stages == 1 and configs[0].loss.marginal == 1
 
 
+def test_configs_of_coarse_to_fine_differ_in_their_models_alone():
+    configs = coarse_to_fine_comparison.configs()
+    assert [config.name for config in configs] == [
+        'coordinate_regression', 'volume_32', 'volume_64', 'naive_two', 'coarse_to_fine_two',
+        'heatmaps_two', 'decoupled_two']
+    assert configs[4] == coarse_to_fine_comparison.config()
+    for config in configs:
+        assert cached_batches.data_settings(config) == cached_batches.data_settings(configs[0])
+        assert dataclasses.replace(config, name='', model=CONFIG.model) == dataclasses.replace(
+            configs[0], name='', model=CONFIG.model)
+        assert (config.model.n_channels, config.model.n_levels) == (64, 3)
+    assert [config.model.depths for config in configs[1:]] == [
+        (32,), (64,), (64, 64), (1, 64), (1, 1), (1, 64)]
+    assert [config.model.has_depth for config in configs] == [True] * 5 + [False, True]
+
+
+def test_a_model_may_be_built_upon_another_of_the_comparison(tmp_path):
+    *_, heatmaps, decoupled = coarse_to_fine_comparison.configs()
+    completed = compare.with_own_files(decoupled, tmp_path)
+    path = str(tmp_path / heatmaps.name / 'crop_model.keras')
+    assert completed.model.heatmap_network == path
+    assert compare.with_own_files(completed, 'elsewhere') == completed
+    assert compare.with_own_files(heatmaps, tmp_path) is heatmaps
+    with pytest.raises(ValueError, match='`heatmap_network` must be a .keras file.*not exist'):
+        compare.train_one(
+            dataclasses.replace(decoupled, model=dataclasses.replace(
+                decoupled.model, bone_lengths_mm=(250.0,) * 23)), None, tmp_path, tmp_path)
+
+
 def test_batches_have_the_joints_of_the_config(data_dirs, tmp_path):  # noqa: F811
     joints = skeleton.from_paths('lhip rhip lkne rkne', 'lhip-lkne rhip-rkne')
     config = dataclasses.replace(
@@ -166,7 +204,7 @@ def test_table_picks_its_share():
 @pytest.mark.slow
 def test_program_compares_trained_models(
         data_dirs, tmp_path, monkeypatch, capsys):  # noqa: F811
-    config_file = tmp_path / 'three.py'
+    config_file = tmp_path / 'five.py'
     config_file.write_text(CONFIG_FILE)
     configs = run.load_configs(config_file, TrainConfig)
     holdout_dir = tmp_path / 'holdout'
@@ -185,16 +223,17 @@ def test_program_compares_trained_models(
     trained_at = (tmp_path / 'metro/crop_model.keras').stat().st_mtime_ns
     compare.main()
     assert (tmp_path / 'metro/crop_model.keras').stat().st_mtime_ns == trained_at
-    for name in ('metro', 'pose25d', 'margipose'):
+    for name in ('metro', 'pose25d', 'margipose', 'flat', 'decoupled'):
         epochs = [
             row['epoch'] for row in csv.DictReader((tmp_path / name / 'curves.csv').open())]
         assert epochs == ['0', '1'], name
     result = json.loads((tmp_path / 'comparison.json').read_text())
     assert list(result) == [
         'metro, relative', 'pose25d, bone lengths', 'pose25d, true root depth',
-        'margipose, universal scale', 'margipose, true root depth']
+        'margipose, universal scale', 'margipose, true root depth', 'decoupled, bone lengths',
+        'decoupled, true root depth']  # no poses in `flat`
     text = (tmp_path / 'comparison.md').read_text()
-    assert text in capsys.readouterr().out and len(text.splitlines()) == 7
+    assert text in capsys.readouterr().out and len(text.splitlines()) == 9
     for name, row in result.items():
         assert f'| {name} ' in text
         assert row['whole']['n_examples_3d'] == 3

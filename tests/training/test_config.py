@@ -28,7 +28,10 @@ def make_config(**kwargs):
     ({'schedule': 'one_cycle', 'accumulation_steps': 2},
      "`accumulation_steps` must be left alone with the `schedule` 'one_cycle'.*steps=2"),
     ({'schedule': 'one_cycle', 'epsilon': 1e-3}, '`epsilon` must be left alone .*epsilon=0.001'),
-    ({'schedule': 'one_cycle', 'decay_all_weights': True}, '`decay_all_weights` must be left')])
+    ({'schedule': 'one_cycle', 'decay_all_weights': True}, '`decay_all_weights` must be left'),
+    ({'schedule': 'constant_rmsprop', 'epsilon': 1e-8},
+     "`epsilon` must be left alone with the `schedule` 'constant_rmsprop'.*RMSprop.*=1e-08"),
+    ({'schedule': 'constant_rmsprop', 'accumulation_steps': 2}, '`accumulation_steps` must be l')])
 def test_bad_optimizer_settings_are_refused(kwargs, message):
     with pytest.raises(ValueError, match=message):
         OptimizerConfig(**kwargs)
@@ -48,6 +51,10 @@ def test_bad_optimizer_settings_are_refused(kwargs, message):
     ({'optimizer': OptimizerConfig('one_cycle')},
      "`weight_decay` must be 0 with the `schedule` 'one_cycle'.*weight_decay=0.02"),
     ({'optimizer': OptimizerConfig('one_cycle'), 'weight_decay': 0.0, 'warmup_steps': 5},
+     '`warmup_steps` must be 0 unless'),
+    ({'optimizer': OptimizerConfig('constant_rmsprop')},
+     "`weight_decay` must be 0 with the `schedule` 'constant_rmsprop', whose RMSprop does"),
+    ({'optimizer': OptimizerConfig('constant_rmsprop'), 'weight_decay': 0.0, 'warmup_steps': 5},
      '`warmup_steps` must be 0 unless'),
     ({'ghost_batch_sizes': (4, 2), 'model': ModelConfig(kind='margipose')},
      r'`ghost_batch_sizes` must be \(\) for MargiPose.*ghost_batch_sizes=\(4, 2\)'),

@@ -167,6 +167,95 @@ def test_margipose_whose_settings_do_not_fit():
         build(backbone='inception_v4', top_down_channels=16)
 
 
+HOURGLASS = {
+    'kind': 'coarse_to_fine', 'backbone': 'hourglass', 'depths': (1, 8), 'n_channels': 8,
+    'n_levels': 1, 'heatmap': HeatmapConfig(32, 4)}
+
+
+def save_heatmap_network(path, **changes):
+    model = crop_models.build_crop_model(ModelConfig(**{
+        **HOURGLASS, 'depths': (1,), 'hourglass_variant': 'uniform', **changes}))
+    model.save(str(path))
+    return model
+
+
+def test_the_models_of_coarse_to_fine(tmp_path):
+    model = crop_models.build_crop_model(ModelConfig(
+        **HOURGLASS, decoding='refined', bone_lengths_mm=LENGTHS))
+    assert isinstance(model, models.CoarseToFine) and model.backbone.name.endswith('paper')
+    assert model.depths == (1, 8) and model.bone_lengths_mm == LENGTHS
+    assert (model.decoding, model.heatmap_config.stride_px) == ('refined', 4)
+    assert [output.shape[-1] for output in model.backbone.outputs] == [24, 24 * 8]
+    flat = save_heatmap_network(tmp_path / 'a.keras')
+    assert not flat.is_absolute and flat.backbone.name.endswith('uniform')
+    decoupled = crop_models.build_crop_model(ModelConfig(**{
+        **HOURGLASS, 'kind': 'decoupled', 'heatmap_network': str(tmp_path / 'a.keras'),
+        'bone_lengths_mm': LENGTHS}))
+    assert isinstance(decoupled, models.Decoupled) and decoupled.depths == (1, 8)
+    for saved, loaded in zip(
+            flat.get_weights(), decoupled.heatmap_network.get_weights(), strict=True):
+        np.testing.assert_array_equal(saved, loaded)
+    regression = crop_models.build_crop_model(ModelConfig(
+        kind='coordinate_regression', backbone='hourglass', n_channels=8, n_levels=2,
+        relative_to='parent', heatmap=HeatmapConfig(32, 16)))
+    assert isinstance(regression, models.CoordinateRegression)
+    assert regression.relative_to == 'parent' and regression.backbone.output_shape[1] == 2
+
+
+def test_bone_lengths_are_measured_for_volumes_with_depth(record_dir):
+    config = TrainConfig('tiny', model=ModelConfig(**HOURGLASS))
+    completed = crop_models.with_bone_lengths(config, [record_dir])
+    assert completed.model.bone_lengths_mm == bone_lengths.mean_bone_lengths(
+        [record_dir], skeleton.METRO_24)
+    flat = TrainConfig('tiny', model=ModelConfig(**{**HOURGLASS, 'depths': (1, 1)}))
+    assert crop_models.with_bone_lengths(flat, [record_dir]) is flat
+
+
+def test_heatmap_networks_that_do_not_fit_are_refused(tmp_path):
+    def build(path, **changes):
+        return crop_models.build_crop_model(ModelConfig(**{
+            **HOURGLASS, 'kind': 'decoupled', 'heatmap_network': str(path),
+            'bone_lengths_mm': LENGTHS, **changes}))
+    with pytest.raises(ValueError, match='`heatmap_network` must be a .keras .*a.keras does not'):
+        build(tmp_path / 'a.keras')
+    save_heatmap_network(tmp_path / 'flat.keras')
+    with pytest.raises(ValueError, match='`heatmap_network` must be one of crops .*64 px.*32 px'):
+        build(tmp_path / 'flat.keras', heatmap=HeatmapConfig(64, 4))
+    hands = skeleton.from_paths('pelv lhan rhan', 'pelv-lhan pelv-rhan')
+    with pytest.raises(ValueError, match="`heatmap_network` must have the joints .*'lhan'"):
+        build(tmp_path / 'flat.keras', skeleton=hands, bone_lengths_mm=(1.0, 1.0))
+    save_heatmap_network(tmp_path / 'deep.keras', depths=(1, 8), bone_lengths_mm=LENGTHS)
+    with pytest.raises(ValueError, match='`heatmap_network` must be a CoarseToFine without depth'):
+        build(tmp_path / 'deep.keras')
+
+
+@pytest.mark.parametrize('changes, message', [
+    ({'backbone': 'resnet50'}, "`backbone` must be 'hourglass' for the kinds .*kind='coarse_to_f"),
+    ({'kind': 'metrabs', 'depths': ModelConfig.depths, 'n_channels': 256, 'n_levels': 4},
+     "`backbone` must be 'hourglass' for .*, and for no other. .*kind='metrabs'"),
+    ({'kind': 'decoupled'}, "`heatmap_network` must be given where `kind` is 'decoupled'"),
+    ({'heatmap_network': 'a.keras'}, "`heatmap_network` must be left .* not 'decoupled'"),
+    ({'kind': 'coordinate_regression'}, '`depths` must be left alone .*depths=.1, 8.'),
+    ({'kind': 'decoupled', 'heatmap_network': 'a', 'hourglass_variant': 'uniform'},
+     "`hourglass_variant` must be left alone where `kind` is not 'coarse_to_fine'"),
+    ({'relative_to': 'parent'}, "`relative_to` must be left .* not 'coordinate_regression'"),
+    ({'top_down_channels': 32}, "`top_down_channels` must be left alone where the backbone is 'h"),
+    ({'bn_momentum': 0.9}, '`bn_momentum` must be left alone'),
+    ({'backbone_weights': 'a.h5'}, '`backbone_weights` must be left alone'),
+    ({'depths': (1, 1), 'bone_lengths_mm': LENGTHS}, '`bone_lengths_mm` must be left alone where '
+     'the last of `depths` is 1'),
+    ({'heatmap': HeatmapConfig(64, 4, 12)}, '`n_depth_cells` must be left alone'),
+    ({'heatmap': HeatmapConfig(64, 4, box_size_mm=2000.0)}, '`box_size_mm` must be left alone'),
+    ({'depths': ()}, '`depths` must be the cells .*depths=..'),
+    ({'depths': (1, 3)}, '`depths` must be the cells .*depths=.1, 3.'),
+    ({'decoding': 'mean'}, '`decoding` must be one of .*decoding=.mean.'),
+    ({'hourglass_variant': 'wide'}, '`hourglass_variant` must be one of'),
+    ({'relative_to': 'neck'}, '`relative_to` must be one of')])
+def test_bad_settings_of_hourglasses_are_refused(changes, message):
+    with pytest.raises(ValueError, match=message):
+        ModelConfig(**{**HOURGLASS, **changes})
+
+
 @pytest.mark.parametrize('make, message', [
     (lambda: ModelConfig(n_stages=2),
      "`n_stages` must be left alone where `kind` is not 'margipose' or 'absolute_margipose'. "

@@ -10,6 +10,7 @@ import pytest
 import tensorflow as tf
 
 from metro_tf import metrics, models, skeleton
+from metro_tf.backbones import hourglass
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import camera
 from tests.helpers import run_in_graph
@@ -167,6 +168,57 @@ def test_absolute_margipose_needs_no_depth(batches):
     assert list(predictors.make_predictors(model)) == ['absolute']
     assert scores['n_examples_2d'] == scores['n_examples_3d'] == 5
     assert 'absolute_mpjpe_mm' in scores and 'true_root_depth' not in scores
+
+
+def make_volume_model(depths):
+    lengths = [300.0] * len(JOINTS.edges) if depths[-1] > 1 else None
+    backbone = hourglass.build_stacked_hourglass(
+        JOINTS.n_joints, depths, common.SIDE, n_channels=8, n_levels=1)
+    return models.CoarseToFine(
+        backbone, JOINTS.joint_names, JOINTS.edges, common.SIDE, depths=depths,
+        bone_lengths_mm=lengths)
+
+
+def make_decoupled():
+    volume_network = hourglass.build_volume_network(
+        JOINTS.n_joints, (8,), common.SIDE // 4, n_channels=8, n_levels=1)
+    return models.Decoupled(
+        make_volume_model((1,)).backbone, volume_network, JOINTS.joint_names, JOINTS.edges,
+        common.SIDE, depths=(8,), bone_lengths_mm=[300.0] * len(JOINTS.edges))
+
+
+@pytest.mark.parametrize('make', [lambda: make_volume_model((1, 8)), make_decoupled])
+def test_volumes_are_scored_by_bones_and_with_the_true_depth(batches, make):
+    model, i_pelvis = make(), JOINTS.index('pelv')
+    ways = predictors.make_predictors(model)
+    assert list(ways) == ['bone_lengths', 'true_root_depth']
+    scores = evaluate.evaluate(model, without_joint(batches, i_pelvis))
+    true_depth = scores.pop('true_root_depth')
+    assert scores['n_examples_3d'] == 5 and true_depth['n_examples_3d'] == 3
+    assert set(scores) - set(true_depth) == {'n_examples_2d', 'torso_pck_0.2'}
+    for inputs, labels in batches:
+        own, given = (way(inputs, labels)[0].numpy() for way in ways.values())
+        np.testing.assert_array_equal(own, model(inputs))
+        root_depth = labels['coords3d_cam'][:, i_pelvis, 2]
+        np.testing.assert_allclose(
+            given, model({**inputs, 'root_depth_mm': root_depth}), rtol=1e-5)
+        # By the same for all joints of a person, poses move along their rays.
+        moved = given[..., 2] - own[..., 2]
+        np.testing.assert_allclose(moved, moved[:, :1] + 0 * moved, atol=1.0)
+        assert np.abs(moved).min() > 10
+
+
+def test_regressed_coordinates_are_scored_up_to_a_translation(batches):
+    model = models.CoordinateRegression(
+        hourglass.build_encoder(common.SIDE, n_channels=8, n_levels=1), JOINTS.joint_names,
+        JOINTS.edges, common.SIDE, 8, n_hidden=8)
+    assert list(predictors.make_predictors(model)) == ['relative']
+    assert 'absolute_mpjpe_mm' not in evaluate.evaluate(model, batches)
+
+
+def test_2d_heatmaps_have_no_poses_to_score(batches):
+    with pytest.raises(ValueError, match=r'`crop_model` must predict poses.*depths=\(1, 1\)'):
+        evaluate.evaluate(make_volume_model((1, 1)), batches)
 
 
 def test_the_root_is_the_pelvis_or_what_pose25d_says():

@@ -337,3 +337,79 @@ def test_one_cycle_leaves_variables_without_gradient_alone():
 def test_one_cycle_needs_its_schedule():
     with pytest.raises(ValueError, match='`learning_rate` must be a OneCycle .*learning_rate=0.1'):
         optimizers.OneCycleSGD(0.1)
+
+
+RMSPROP = {'schedule': 'constant_rmsprop', 'weight_decay': 0.0, 'clip_norm': None}
+
+
+def torch_rmsprop(gradients, rate):
+    """How far a weight moves by Torch's rule, which adds 1e-8 outside the root."""
+    mean_square, moved = 0.0, []
+    for gradient in gradients:
+        mean_square = 0.99 * mean_square + 0.01 * gradient ** 2
+        moved.append(-rate * gradient / (mean_square ** 0.5 + 1e-8))
+    return np.cumsum(moved)
+
+
+@pytest.mark.parametrize('in_graph', [False, True])
+@pytest.mark.parametrize('size', [1.0, 1e-3, 1e-5])
+def test_rmsprop_follows_the_rule_of_torch(in_graph, size):
+    optimizer = run.build_optimizer(make_config(learning_rate=2.5e-4, **RMSPROP))
+    variable, gradients = tf.Variable([0.0]), size * np.array([3.0, -1.0, 0.5, 2.0, 0.0, -4.0])
+    optimizer.build([variable])
+
+    def update(gradient):
+        optimizer.apply_gradients([(gradient, variable)])
+
+    update = tf.function(update) if in_graph else update
+    found = []
+    for gradient in gradients:
+        update(tf.constant([gradient], tf.float32))
+        found.append(float(variable[0]))
+    expected = torch_rmsprop(gradients, 2.5e-4)
+    np.testing.assert_allclose(found, expected, rtol=0.01 if size == 1e-5 else 1e-4)
+    # By hand, whatever the size: mean squares of 0.09 and 0.0891 + 0.01.
+    np.testing.assert_allclose(
+        expected[:2] / 2.5e-4, [-10, -10 + 1 / 0.0991 ** 0.5], rtol=0.01)
+
+
+def test_rmsprop_moves_weights_of_tiny_gradients():
+    """Where the summands matter, the steps differ by a factor of up to the root of 2."""
+    optimizer = run.build_optimizer(make_config(**RMSPROP))
+    tiny = keras.optimizers.RMSprop(0.1)
+    variables = [tf.Variable([0.0]), tf.Variable([0.0])]
+    for rule, variable in zip((optimizer, tiny), variables):
+        rule.build([variable])
+        rule.apply_gradients([(tf.constant([1e-8]), variable)])
+    moved, by_default = (float(variable[0]) for variable in variables)
+    # 1e-8 / sqrt(1e-18 + 1e-16), and 1e-8 / (1e-9 + 1e-8) in Torch.
+    assert moved == pytest.approx(-0.1 * 0.995037, rel=1e-4)
+    assert 1 < moved / torch_rmsprop([1e-8], 0.1)[0] < 2 ** 0.5
+    assert abs(by_default) < 1e-5
+
+
+def test_rmsprop_of_a_config_and_its_constant_rate():
+    config = make_config(learning_rate=0.3, **{**RMSPROP, 'clip_norm': 2.0}, ema_momentum=0.9)
+    optimizer = run.build_optimizer(config)
+    assert isinstance(optimizer, keras.optimizers.RMSprop)
+    assert (optimizer.rho, optimizer.epsilon, optimizer.momentum) == (0.99, 1e-16, 0)
+    assert optimizer.global_clipnorm == 2.0 and optimizer.use_ema
+    schedule = schedules.make_schedule(config)
+    np.testing.assert_allclose([schedule(step) for step in (0, 3, 10 ** 7)], 0.3, rtol=1e-6)
+
+
+def test_rmsprop_resumes_and_takes_another_rate(tmp_path):
+    config = make_config(**RMSPROP)
+    expected, first, second = (make_model(config) for _ in range(3))
+    faster = make_model(dataclasses.replace(config, learning_rate=0.2))
+    fit(expected, make_batches(4))
+    fit(first, make_batches(4).take(2), callbacks=[callbacks.TrainingState(first, tmp_path)])
+    before = first.get_weights()
+    for model in (second, faster):
+        callbacks.TrainingState(model, tmp_path).restore()
+    fit(second, make_batches(4).skip(2))
+    assert_weights_close(expected, second, atol=0)
+    for model in (first, faster):
+        fit(model, make_batches(4).skip(2).take(1))
+    steps = [model.get_weights()[0] - before[0] for model in (first, faster)]
+    np.testing.assert_allclose(steps[1], 2 * steps[0], rtol=1e-3)

@@ -14,12 +14,14 @@ from tests.training.test_crop_models import LENGTHS
 from training import config as config_lib
 from training import run, train, trainers
 from training.config import LossConfig, TrainConfig
+from training.model_config import HOURGLASS_KINDS
 
 TRAINING_DIR = pathlib.Path(__file__).parents[2] / 'training'
 GENERATIONS = {
     'metro_rn50': 'R20', 'metrabs_rn50': 'R20', 'pose25d_rn50': 'R20', 'metrabs_effv2s': 'R23',
     'metrabs_mob3': 'R23', 'metrabs_finetune': 'R23'}
-SLOW = ('metro_rn50', 'metrabs_effv2s', 'margipose')
+SLOW = ('metro_rn50', 'metrabs_effv2s', 'margipose', 'coarse_to_fine')
+HOURGLASSES = ('coarse_to_fine', 'coarse_to_fine_heatmaps', 'coarse_to_fine_decoupled')
 
 
 def load(name):
@@ -69,6 +71,21 @@ def test_margipose_recipe_says_what_is_published():
     assert config.weight_decay == 0 and config.clip_norm is None
 
 
+@pytest.mark.parametrize('name', HOURGLASSES)
+def test_coarse_to_fine_recipes_say_what_is_published(name):
+    config, published = load(name), load('coarse_to_fine')
+    assert config.name == name
+    text = ast.get_docstring(ast.parse((TRAINING_DIR / f'configs/{name}.py').read_text()))
+    for needed in ('Data: ', 'As published', 'xpected time',
+                   f'python -m training.train training/configs/{name}.py'):
+        assert needed in text, needed
+    assert config.batch_size_3d + config.batch_size_2d == 4
+    assert (config.learning_rate, config.weight_decay, config.clip_norm) == (2.5e-4, 0, None)
+    assert config.optimizer.schedule == 'constant_rmsprop' and config.model.n_channels == 256
+    assert config.augment == published.augment and config.model.n_levels == 4
+    assert published.n_steps == 1000000 and published.model.depths == (1, 2, 4, 64)
+
+
 def run_one_step(config):
     """Trains one step at the smallest size and returns the trainer and the logs.
 
@@ -79,7 +96,9 @@ def run_one_step(config):
         changes['backbone'] = 'compact_resnet'
     if config.name == 'margipose':
         changes.update(n_stages=2, n_inner_channels=16)
-    if config.model.kind == 'pose25d':
+    if config.model.kind in HOURGLASS_KINDS:
+        changes.update(n_channels=16, n_levels=1)
+    if config.model.kind in ('pose25d', 'coarse_to_fine', 'decoupled') and config.model.has_depth:
         changes['bone_lengths_mm'] = LENGTHS
     config = dataclasses.replace(
         config, batch_size_3d=2, batch_size_2d=2,
@@ -92,7 +111,7 @@ def run_one_step(config):
 
 @pytest.mark.parametrize('name', [
     pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
-    for name in (*GENERATIONS, 'margipose')])
+    for name in (*GENERATIONS, 'margipose', 'coarse_to_fine')])
 def test_a_step_of_every_recipe_changes_the_weights(name, dtype_policy):
     config = load(name)
     if config.optimizer.schedule == 'dual':
@@ -102,6 +121,23 @@ def test_a_step_of_every_recipe_changes_the_weights(name, dtype_policy):
     assert int(trainer.step()) == 1
     assert all(np.isfinite(value) for [value] in logs.values()) and logs['total'][0] > 0
     assert all(np.isfinite(weight).all() for weight in trainer.crop_model.get_weights())
+
+
+@pytest.mark.slow
+def test_a_step_of_both_stages_of_the_decoupled_recipe(tmp_path):
+    first, _ = run_one_step(load('coarse_to_fine_heatmaps'))
+    path = str(tmp_path / 'crop_model.keras')
+    first.crop_model.save(path)
+    config = load('coarse_to_fine_decoupled')
+    assert config.model.heatmap_network == 'runs/coarse_to_fine_heatmaps/crop_model.keras'
+    config = dataclasses.replace(
+        config, model=dataclasses.replace(config.model, heatmap_network=path))
+    trainer, logs = run_one_step(config)
+    assert int(trainer.step()) == 1 and logs['volumes'][0] > 0
+    for trained, taken_over in zip(
+            first.crop_model.get_weights(), trainer.crop_model.heatmap_network.get_weights(),
+            strict=True):
+        np.testing.assert_array_equal(trained, taken_over)
 
 
 def read_names(paths):
@@ -140,6 +176,8 @@ def test_the_check_notices_a_setting_that_nobody_reads():
 def test_every_loss_term_belongs_to_a_trainer():
     classes = (
         trainers.RegularizedTrainer, trainers.MetrabsTrainer, trainers.MetroTrainer,
-        trainers.Pose25DTrainer, trainers.MargiPoseTrainer, trainers.AbsoluteMargiPoseTrainer)
+        trainers.Pose25DTrainer, trainers.MargiPoseTrainer, trainers.AbsoluteMargiPoseTrainer,
+        trainers.CoarseToFineTrainer, trainers.DecoupledTrainer,
+        trainers.CoordinateRegressionTrainer)
     used = {name for cls in classes for names in cls.TERMS.values() for name in names}
     assert used == set(config_lib.LOSS_TERMS)

@@ -14,10 +14,11 @@ class Predictor:
     """A crop model and a way to get poses from it.
 
     Args:
-        crop_model: `metro_tf.models.Metrabs`, `LatentMetrabs`, `Metro`, `Pose25D`, `MargiPose` or
-            `AbsoluteMargiPose`.
+        crop_model: `metro_tf.models.Metrabs`, `LatentMetrabs`, `Metro`, `Pose25D`, `MargiPose`,
+            `AbsoluteMargiPose`, `CoarseToFine`, `Decoupled` or `CoordinateRegression`.
         is_absolute: Whether poses are in the camera frame, or up to a translation.
-        has_true_depth: Whether the model is told the true depth of the root (Pose25D, MargiPose).
+        has_true_depth: Whether the model is told the true depth of the root (Pose25D, MargiPose,
+            CoarseToFine, Decoupled).
         flip_testing: Whether predictions for crop and mirror image are averaged.
 
     Call arguments:
@@ -57,29 +58,35 @@ def make_predictors(crop_model, flip_testing=False):
         flip_testing: See `Predictor`.
 
     Returns:
-        Dict from name to `Predictor`: 'relative' for Metro; 'absolute' for Metrabs,
-        LatentMetrabs and AbsoluteMargiPose; 'bone_lengths' and 'true_root_depth' for Pose25D;
-        'universal_scale' and 'true_root_depth' for MargiPose.
+        Dict from name to `Predictor`: 'relative' for Metro and CoordinateRegression; 'absolute'
+        for Metrabs, LatentMetrabs and AbsoluteMargiPose; 'bone_lengths' and 'true_root_depth' for
+        Pose25D, CoarseToFine and Decoupled; 'universal_scale' and 'true_root_depth' for MargiPose.
 
     Raises:
-        ValueError: If the model is of another kind.
+        ValueError: If the model is of another kind, or puts out 2D heatmaps alone.
     """
+    by_bones = {'bone_lengths': (True, False), 'true_root_depth': (True, True)}
     ways = {
         models.Metro: {'relative': (False, False)},
+        models.CoordinateRegression: {'relative': (False, False)},
         models.Metrabs: {'absolute': (True, False)},
         models.LatentMetrabs: {'absolute': (True, False)},
         models.AbsoluteMargiPose: {'absolute': (True, False)},
         models.MargiPose: {'universal_scale': (True, False), 'true_root_depth': (True, True)},
-        models.Pose25D: {'bone_lengths': (True, False), 'true_root_depth': (True, True)}}
+        **dict.fromkeys((models.Pose25D, models.CoarseToFine, models.Decoupled), by_bones)}
     checks.one_of(
         type(crop_model).__name__, [model_class.__name__ for model_class in ways], 'crop_model')
+    if isinstance(crop_model, models.CoarseToFine) and not crop_model.is_absolute:
+        raise ValueError(
+            '`crop_model` must predict poses; one without depth has 2D heatmaps alone. '
+            f'Received: a CoarseToFine with depths={crop_model.depths}')
     return {
         name: Predictor(crop_model, *flags, flip_testing)
         for name, flags in ways[type(crop_model)].items()}
 
 
 def root_index(crop_model):
-    """Index of the root joint, whose depth a Pose25D or MargiPose can be told.
+    """Index of the root joint, whose depth a model can be told.
 
     Args:
         crop_model: The crop model.

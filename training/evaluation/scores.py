@@ -62,8 +62,9 @@ def evaluate(crop_model, dataset, progress_label='', *, flip_testing=False):
     Returns:
         Dict from score to float: errors in mm, shares in [0, 1]. Scores without any labelled
         joint in the dataset are left out, absolute and 2D ones where the model has no absolute
-        poses (Metro), and 2D ones where it has no torso (`metrics.has_torso`). Pose25D is scored
-        with the root depth from bone lengths and MargiPose with that from the universal scale;
+        poses (Metro, CoordinateRegression), and 2D ones where it has no torso
+        (`metrics.has_torso`). Pose25D, CoarseToFine and Decoupled are scored with the root depth
+        from bone lengths and MargiPose with that from the universal scale;
         their scores with the true one, in examples where that is known, are a dict under
         'true_root_depth'.
     """

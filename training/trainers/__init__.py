@@ -7,15 +7,20 @@ from training.trainers.metrabs import MetrabsTrainer
 from training.trainers.metro import MetroTrainer
 from training.trainers.pose25d import Pose25DTrainer
 from training.trainers.volume_targets import place_in_volume
+from training.trainers.volumetric import (
+    CoarseToFineTrainer, CoordinateRegressionTrainer, DecoupledTrainer)
 
 __all__ = [
-    'AbsoluteMargiPoseTrainer', 'HybridTrainer', 'LatentTrainer', 'MargiPoseTrainer',
-    'MetrabsTrainer', 'MetroTrainer', 'Pose25DTrainer', 'PoseTrainer', 'RegularizedTrainer',
-    'build', 'finite_labels', 'label_masks', 'place_in_volume']
+    'AbsoluteMargiPoseTrainer', 'CoarseToFineTrainer', 'CoordinateRegressionTrainer',
+    'DecoupledTrainer', 'HybridTrainer', 'LatentTrainer', 'MargiPoseTrainer', 'MetrabsTrainer',
+    'MetroTrainer', 'Pose25DTrainer', 'PoseTrainer', 'RegularizedTrainer', 'build',
+    'finite_labels', 'label_masks', 'place_in_volume']
 
 _TRAINERS = {
-    'AbsoluteMargiPose': AbsoluteMargiPoseTrainer, 'MargiPose': MargiPoseTrainer,
-    'Metrabs': MetrabsTrainer, 'Metro': MetroTrainer, 'Pose25D': Pose25DTrainer}
+    'AbsoluteMargiPose': AbsoluteMargiPoseTrainer, 'CoarseToFine': CoarseToFineTrainer,
+    'CoordinateRegression': CoordinateRegressionTrainer, 'Decoupled': DecoupledTrainer,
+    'MargiPose': MargiPoseTrainer, 'Metrabs': MetrabsTrainer, 'Metro': MetroTrainer,
+    'Pose25D': Pose25DTrainer}
 
 
 def build(crop_model, loss_config, seed=1, autoencoder=None):
@@ -23,7 +28,8 @@ def build(crop_model, loss_config, seed=1, autoencoder=None):
 
     Args:
         crop_model: `metro_tf.models.Metrabs`, `Metro`, `Pose25D`, `MargiPose`,
-            `AbsoluteMargiPose` or `LatentMetrabs`.
+            `AbsoluteMargiPose`, `CoarseToFine`, `Decoupled`, `CoordinateRegression` or
+            `LatentMetrabs`.
         loss_config: `training.config.LossConfig`.
         seed: Seed of the numbers that losses draw.
         autoencoder: `metro_tf.models.AffineAutoencoder` for training with latent points, or None.
