@@ -167,7 +167,6 @@ class JointSelections:
 
 
 def _selection(joint_names, convention):
-    known = skeleton.CONVENTIONS[convention]
-    if not set(known.joint_names) & set(joint_names):
+    if not set(skeleton.vocabulary_names(convention)) & set(joint_names):
         return None, ()
     return skeleton.convention_selection(joint_names, convention)

@@ -2,7 +2,8 @@
 
 Joint names are the short lower-case names of the field (`pelv`, `lkne`, ...), where a leading `l`
 or `r` means the person's own left or right. The same name in two conventions is not exactly the
-same physical point (hips, necks and heads differ by centimetres).
+same physical point (hips, necks and heads differ by centimetres; `spi1` to `spi4` are numbered anew
+in each).
 """
 
 import dataclasses
@@ -123,15 +124,42 @@ METRO_24 = from_paths(
     'neck-lsho-lelb-lwri neck-rsho-relb-rwri '
     'pelv-lhip-lkne-lank-ltoe pelv-rhip-rkne-rank-rtoe')
 
+_MPI_INF_3DHP_17 = from_paths(
+    'htop neck rsho relb rwri lsho lelb lwri rhip rkne rank lhip lkne lank pelv spin head',
+    'neck-htop spin-neck neck-rsho-relb-rwri neck-lsho-lelb-lwri '
+    'pelv-rhip-rkne-rank pelv-lhip-lkne-lank pelv-spin neck-head')
+
 CONVENTIONS = {
     'h36m_17': from_paths(
         'pelv rhip rkne rank lhip lkne lank spin neck head htop lsho lelb lwri rsho relb rwri',
         'pelv-rhip-rkne-rank pelv-lhip-lkne-lank pelv-spin-neck-head-htop '
         'neck-lsho-lelb-lwri neck-rsho-relb-rwri'),
-    'mpi_inf_3dhp_17': from_paths(
-        'htop neck rsho relb rwri lsho lelb lwri rhip rkne rank lhip lkne lank pelv spin head',
+    'h36m_25': from_paths(
+        'rhip rkne rank rfoo rtoe lhip lkne lank lfoo ltoe spin neck head htop '
+        'lsho lelb lwri lthu lfin rsho relb rwri rthu rfin pelv',
+        'pelv-rhip-rkne-rank-rfoo-rtoe pelv-lhip-lkne-lank-lfoo-ltoe pelv-spin-neck-head-htop '
+        'neck-lsho-lelb-lwri-lthu lwri-lfin neck-rsho-relb-rwri-rthu rwri-rfin'),
+    'h36m_32': from_paths(
+        'pelv rhip rkne rank rfoo rtoe lhip lkne lank lfoo ltoe spi0 spin neck head htop '
+        'lcla lsho lelb lwri lhan lthu lfin lfi2 rcla rsho relb rwri rhan rthu rfin rfi2',
+        'pelv-rhip-rkne-rank-rfoo-rtoe pelv-lhip-lkne-lank-lfoo-ltoe '
+        'pelv-spi0-spin-neck-head-htop '
+        'spin-lcla-lsho-lelb-lwri-lhan-lthu lwri-lfin-lfi2 '
+        'spin-rcla-rsho-relb-rwri-rhan-rthu rwri-rfin-rfi2'),
+    'mpi_inf_3dhp_17': _MPI_INF_3DHP_17,
+    'mpi_inf_3dhp_28': from_paths(
+        'spi3 spi4 spi2 spin pelv neck head htop lcla lsho lelb lwri lhan rcla rsho relb rwri rhan '
+        'lhip lkne lank lfoo ltoe rhip rkne rank rfoo rtoe',
+        'spi2-spi3-spi4 spin-spi2 pelv-spin spi4-neck-head-htop '
+        'neck-lcla-lsho-lelb-lwri-lhan neck-rcla-rsho-relb-rwri-rhan '
+        'pelv-lhip-lkne-lank-lfoo-ltoe pelv-rhip-rkne-rank-rfoo-rtoe'),
+    'margipose_17': _MPI_INF_3DHP_17,
+    'muco_21': from_paths(
+        'htop neck rsho relb rwri lsho lelb lwri rhip rkne rank lhip lkne lank pelv spin head '
+        'rhan lhan rtoe ltoe',
         'neck-htop spin-neck neck-rsho-relb-rwri neck-lsho-lelb-lwri '
-        'pelv-rhip-rkne-rank pelv-lhip-lkne-lank pelv-spin neck-head'),
+        'pelv-rhip-rkne-rank pelv-lhip-lkne-lank pelv-spin neck-head '
+        'rwri-rhan lwri-lhan rank-rtoe lank-ltoe'),
     'mpii_16': from_paths(
         'rank rkne rhip lhip lkne lank pelv thor neck htop rwri relb rsho lsho lelb lwri',
         'rkne-rank rhip-rkne pelv-rhip pelv-lhip-lkne-lank pelv-thor-neck-htop '
@@ -141,6 +169,16 @@ CONVENTIONS = {
         'lank-lkne-lhip rank-rkne-rhip lhip-rhip lsho-lhip rsho-rhip lsho-rsho '
         'lsho-lelb rsho-relb lelb-lwri relb-rwri leye-reye nose-leye nose-reye '
         'leye-lear reye-rear lear-lsho rear-rsho'),
+    'coco_19': from_paths(
+        'neck nose pelv lsho lelb lwri lhip lkne lank rsho relb rwri rhip rkne rank '
+        'leye lear reye rear',
+        'pelv-neck-nose neck-lsho-lelb-lwri neck-rsho-relb-rwri '
+        'pelv-lhip-lkne-lank pelv-rhip-rkne-rank nose-leye-lear nose-reye-rear'),
+    'openpose_18': from_paths(
+        'nose neck rsho relb rwri lsho lelb lwri rhip rkne rank lhip lkne lank '
+        'reye leye rear lear',
+        'neck-nose-reye-rear nose-leye-lear neck-rsho-relb-rwri neck-lsho-lelb-lwri '
+        'neck-rhip-rkne-rank neck-lhip-lkne-lank'),
     'lsp_14': from_paths(
         'rank rkne rhip lhip lkne lank rwri relb rsho lsho lelb lwri neck htop',
         'neck-htop neck-rsho-relb-rwri neck-lsho-lelb-lwri '
@@ -150,10 +188,15 @@ CONVENTIONS = {
         'lsho rsho lelb relb lwri rwri lhan rhan',
         'pelv-lhip pelv-rhip pelv-spi1 lhip-lkne rhip-rkne spi1-spi2 lkne-lank rkne-rank '
         'spi2-spi3 lank-ltoe rank-rtoe spi3-neck spi3-lcla spi3-rcla neck-head '
-        'lcla-lsho rcla-rsho lsho-lelb rsho-relb lelb-lwri relb-rwri lwri-lhan rwri-rhan')}
+        'lcla-lsho rcla-rsho lsho-lelb rsho-relb lelb-lwri relb-rwri lwri-lhan rwri-rhan'),
+    'humaneva_15': from_paths(
+        'pelv thor lsho lelb lwri rsho relb rwri lhip lkne lank rhip rkne rank head',
+        'pelv-thor-lsho-lelb-lwri thor-rsho-relb-rwri pelv-lhip-lkne-lank pelv-rhip-rkne-rank '
+        'thor-head')}
 
 # Where a convention has the same point under another name: {convention: {its name: our name}}.
-_SYNONYMS = {'smpl_24': {'spi2': 'spin'}}
+# HumanEva's head is the top of the head, its thorax is about where others have the neck.
+_SYNONYMS = {'smpl_24': {'spi2': 'spin'}, 'humaneva_15': {'head': 'htop', 'thor': 'neck'}}
 
 
 def vocabulary_names(convention):

@@ -32,8 +32,10 @@ def test_joints_of_the_default_model():
 def test_conventions_on_offer():
     sizes = {name: each.n_joints for name, each in skeleton.CONVENTIONS.items()}
     assert sizes == {
-        'h36m_17': 17, 'mpi_inf_3dhp_17': 17, 'mpii_16': 16, 'coco_17': 17, 'lsp_14': 14,
-        'smpl_24': 24}
+        'h36m_17': 17, 'h36m_25': 25, 'h36m_32': 32, 'mpi_inf_3dhp_17': 17, 'mpi_inf_3dhp_28': 28,
+        'margipose_17': 17, 'muco_21': 21, 'mpii_16': 16, 'coco_17': 17, 'coco_19': 19,
+        'openpose_18': 18, 'lsp_14': 14, 'smpl_24': 24, 'humaneva_15': 15}
+    assert skeleton.CONVENTIONS['margipose_17'] == skeleton.CONVENTIONS['mpi_inf_3dhp_17']
 
 
 @pytest.mark.parametrize('name', sorted(skeleton.CONVENTIONS))
@@ -41,9 +43,31 @@ def test_convention_agrees_with_the_reference(name):
     reference = read_reference('skeletons.json')[name]
     ours = skeleton.CONVENTIONS[name]
     assert list(ours.joint_names) == reference['joints']
-    assert {frozenset(edge) for edge in ours.edges} == {
-        frozenset(edge) for edge in reference['edges']}
+    assert [list(edge) for edge in ours.edges] == reference['edges']
     assert list(ours.mirror_mapping) == reference['mirror']
+
+
+def test_no_convention_of_the_reference_is_left_out():
+    assert set(read_reference('skeletons.json')) == set(skeleton.CONVENTIONS)
+
+
+@pytest.mark.parametrize('name, joints, edges, mirror', [
+    ('h36m_32', {0: 'pelv', 5: 'rtoe', 11: 'spi0', 16: 'lcla', 23: 'lfi2', 31: 'rfi2'},
+     {(0, 11), (12, 16), (12, 24), (20, 21), (19, 22), (30, 31)},
+     (0, 6, 7, 8, 9, 10, 1, 2, 3, 4, 5, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31,
+      16, 17, 18, 19, 20, 21, 22, 23)),
+    ('mpi_inf_3dhp_28', {0: 'spi3', 4: 'pelv', 12: 'lhan', 22: 'ltoe', 27: 'rtoe'},
+     {(2, 0), (0, 1), (3, 2), (4, 3), (1, 5), (5, 8), (26, 27)},
+     (0, 1, 2, 3, 4, 5, 6, 7, 13, 14, 15, 16, 17, 8, 9, 10, 11, 12, 23, 24, 25, 26, 27,
+      18, 19, 20, 21, 22)),
+    ('openpose_18', {0: 'nose', 1: 'neck', 4: 'rwri', 14: 'reye', 17: 'lear'},
+     {(1, 0), (0, 14), (14, 16), (1, 8), (1, 11)},
+     (0, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 15, 14, 17, 16))])
+def test_conventions_by_hand(name, joints, edges, mirror):
+    some = skeleton.CONVENTIONS[name]
+    assert {i: some.joint_names[i] for i in joints} == joints
+    assert edges <= set(some.edges)
+    assert some.mirror_mapping == mirror
 
 
 @pytest.mark.parametrize('name', sorted(skeleton.CONVENTIONS))
@@ -146,15 +170,21 @@ def test_restriction_to_everything_changes_nothing():
 
 
 @pytest.mark.parametrize('name, missing', [
-    ('h36m_17', ()), ('mpi_inf_3dhp_17', ()), ('coco_17', ()), ('lsp_14', ()),
-    ('mpii_16', ('thor',)), ('smpl_24', ('spi1', 'spi3', 'lcla', 'rcla', 'lhan', 'rhan'))])
+    ('h36m_17', ()), ('mpi_inf_3dhp_17', ()), ('margipose_17', ()), ('coco_17', ()),
+    ('coco_19', ()), ('openpose_18', ()), ('lsp_14', ()), ('humaneva_15', ()),
+    ('mpii_16', ('thor',)), ('smpl_24', ('spi1', 'spi3', 'lcla', 'rcla', 'lhan', 'rhan')),
+    ('muco_21', ('rhan', 'lhan')), ('h36m_25', ('rfoo', 'lfoo', 'lthu', 'lfin', 'rthu', 'rfin')),
+    ('h36m_32', ('rfoo', 'lfoo', 'spi0', 'lcla', 'lhan', 'lthu', 'lfin', 'lfi2', 'rcla', 'rhan',
+                 'rthu', 'rfin', 'rfi2')),
+    ('mpi_inf_3dhp_28', ('spi3', 'spi4', 'spi2', 'lcla', 'lhan', 'rcla', 'rhan', 'lfoo', 'rfoo'))])
 def test_selection_for_the_default_model(name, missing):
     selected, indices = skeleton.convention_selection(skeleton.METRO_24.joint_names, name)
     full = skeleton.CONVENTIONS[name]
     assert selected.joint_names == tuple(
         joint for joint in full.joint_names if joint not in missing)
     assert len(indices) == selected.n_joints
-    same_name = {'spi2': 'spin'} if name == 'smpl_24' else {}
+    same_name = {
+        'smpl_24': {'spi2': 'spin'}, 'humaneva_15': {'head': 'htop', 'thor': 'neck'}}.get(name, {})
     for joint, i in zip(selected.joint_names, indices):
         assert skeleton.METRO_24.joint_names[i] == same_name.get(joint, joint)
     connected = {i for edge in selected.edges for i in edge}

@@ -1,11 +1,9 @@
 """From examples to batches: mix, shuffle, repeat, run the augmentation steps, batch, prefetch."""
 
-import math
-
 import tensorflow as tf
 
+from training import mixing
 from training.augment import appearance, background, clothing, crop_view, cutouts, labels, occlusion
-from training.datasets import lspet, records
 
 
 def run_steps(dataset, steps, run_seed, first_example=0):
@@ -99,13 +97,13 @@ def to_model_format(example):
 
 
 def training_dataset(config, synth_dir, lspet_dir, background_dirs, first_step=0, *,
-                     records_3d_dir=None, records_2d_dir=None, cutout_dirs=()):
+                     records_3d_dir=None, records_2d_dir=None, record_dirs=None, cutout_dirs=()):
     """Endless batches with a fixed share of 3D and 2D examples, from step `first_step` on.
 
     A batch follows from the config and its number alone: a dataset that begins at step n gives
-    exactly what one from the start gives from step n on. Where there are two sources of a kind,
-    `config.own_share` says how many examples come from the own records. All give the joints of
-    the model; those that a source lacks are missing joints.
+    exactly what one from the start gives from step n on. Which examples it holds is told in
+    `training.mixing`. All have the joints of the model; those that a data set lacks are missing
+    joints.
 
     Args:
         config: `TrainConfig`.
@@ -115,61 +113,20 @@ def training_dataset(config, synth_dir, lspet_dir, background_dirs, first_step=0
         first_step: Number of optimiser steps that were done already.
         records_3d_dir: Folder of more records with 3D labels, or None.
         records_2d_dir: Folder of records with 2D labels only, or None.
+        record_dirs: Dict from the names of more data sets to their folders of records, or None.
         cutout_dirs: Folders of cut-out objects, see `augmentation_steps`.
 
     Raises:
-        ValueError: If there is no source of a kind that the batches need.
+        ValueError: If the data sets are not those that the config and its batches need.
     """
     batch_size = config.batch_size_3d + config.batch_size_2d
-    joint_names = config.model.skeleton.joint_names
-    sources_3d, sources_2d = [
-        [records.make_source(folder, joint_names) for folder in folders if folder]
-        for folders in ((synth_dir, records_3d_dir), (records_2d_dir,))]
-    if lspet_dir:
-        sources_2d.insert(0, lspet.make_source(lspet_dir, 'train', joint_names))
-    mixed = _mix(config, sources_3d, sources_2d, first_step)
+    folders = mixing.name_folders(
+        synth_dir, lspet_dir, records_3d_dir, records_2d_dir, record_dirs)
+    mixed = mixing.mix(config, folders, first_step)
     steps = augmentation_steps(
         config, background.load_bank(background_dirs), cutouts.load_cutouts(cutout_dirs))
     mixed = run_steps(mixed, steps, config.seed, first_step * batch_size)
     return mixed.map(to_model_format).batch(batch_size, drop_remainder=True).prefetch(2)
-
-
-def _mix(config, sources_3d, sources_2d, first_step):
-    """Examples in the order of the batches: those of one kind, then those of the other."""
-    streams, choices = [], []
-    for kind, sources in (('3d', sources_3d), ('2d', sources_2d)):
-        n_examples = getattr(config, f'batch_size_{kind}')
-        if (n_examples > 0) != bool(sources):
-            raise ValueError(
-                f'`batch_size_{kind}` must be 0 without a source of {kind.upper()} labels, and '
-                f'positive with one. Received: batch_size_{kind}={n_examples}, '
-                f'{len(sources)} sources')
-        if sources:
-            choices += [len(streams)] * n_examples
-            streams.append(_interleave(
-                sources, config.own_share, (config.seed, len(streams)), first_step * n_examples))
-    choices = tf.data.Dataset.from_tensor_slices(tf.constant(choices, tf.int64)).repeat()
-    return tf.data.Dataset.choose_from_datasets(streams, choices)
-
-
-def _interleave(sources, own_share, seed, first):
-    """Endless dataset of the shuffled examples of one or two sources, from number `first` on.
-
-    Of two, the second gives example n if `own_share * n` passes a whole number there.
-    """
-    run_seed, i_stream = seed
-    own_share = own_share if len(sources) == 2 else 0.0
-    n_own = math.floor(first * own_share)
-    datasets = [
-        source.shuffled((run_seed, 2 * i + i_stream), n_before)
-        for i, (source, n_before) in enumerate(zip(sources, (first - n_own, n_own)))]
-
-    def choose(number):
-        number = tf.cast(number, tf.float64)
-        passes = tf.floor((number + 1) * own_share) > tf.floor(number * own_share)
-        return tf.cast(passes, tf.int64)
-    return tf.data.Dataset.choose_from_datasets(
-        datasets, tf.data.Dataset.range(first, tf.int64.max).map(choose))
 
 
 def evaluation_dataset(config, source, bank, batch_size=50):

@@ -8,6 +8,10 @@ The run can be killed at any moment: the same command goes on from the last fini
 
 Own data: --records-3d-dir and --records-2d-dir take what training.import_folder writes, in place
 of rendered people and LSPET or besides them; `own_share` of the config then says how many.
+
+Several data sets: a config that names them (`datasets_3d`, `datasets_2d`) takes the folder of each
+by --records NAME=DIR. The data sets of the other arguments are called synth, lspet, records_3d and
+records_2d.
 """
 
 import argparse
@@ -20,7 +24,8 @@ import keras
 import tensorflow as tf
 
 from metro_tf import skeleton
-from training import backbone_changes, callbacks, crop_models, pipeline, randomness, run, trainers
+from training import (
+    backbone_changes, callbacks, crop_models, mixing, pipeline, randomness, run, trainers)
 from training.config import TrainConfig
 
 
@@ -47,12 +52,12 @@ def build_trainer(config, start_from=None):
 
 
 def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_dir=None,
-          records_2d_dir=None, cutout_dirs=(), start_from=None):
+          records_2d_dir=None, record_dirs=None, cutout_dirs=(), start_from=None):
     """Runs or resumes the training; writes checkpoints, curves and the model to its folder.
 
     Args:
         config: `TrainConfig`.
-        synth_dir, lspet_dir, background_dirs, records_3d_dir, records_2d_dir,
+        synth_dir, lspet_dir, background_dirs, records_3d_dir, records_2d_dir, record_dirs,
             cutout_dirs: See `pipeline.training_dataset`.
         out_dir: Folder of all runs.
         start_from: See `run.start_from`; without effect where a run is resumed.
@@ -66,7 +71,10 @@ def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_
     """
     run_dir = pathlib.Path(out_dir) / config.name
     check_resumable(config, run_dir)
-    config = crop_models.with_bone_lengths(config, [synth_dir, records_3d_dir])
+    folders = mixing.name_folders(
+        synth_dir, lspet_dir, records_3d_dir, records_2d_dir, record_dirs)
+    names_3d = mixing.names_of_kinds(config, folders)['3d']
+    config = crop_models.with_bone_lengths(config, [folders[name] for name in names_3d])
     saved_model = run.in_float32(crop_models.build_crop_model, config.model)
     pose_trainer = build_trainer(config, start_from)
 
@@ -74,7 +82,7 @@ def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_
         return pipeline.training_dataset(
             config, synth_dir, lspet_dir, background_dirs, first_step,
             records_3d_dir=records_3d_dir, records_2d_dir=records_2d_dir,
-            cutout_dirs=cutout_dirs)
+            record_dirs=record_dirs, cutout_dirs=cutout_dirs)
 
     run.fit(
         pose_trainer, pose_trainer.crop_model, saved_model, config, make_batches, run_dir,
@@ -124,6 +132,9 @@ def main():
     parser.add_argument('--records-3d-dir', help='own records with 3D labels')
     parser.add_argument('--records-2d-dir', help='own records with 2D labels only')
     parser.add_argument(
+        '--records', action='append', default=[], type=_name_and_folder, metavar='NAME=DIR',
+        help='records of a data set that the config names; repeatable')
+    parser.add_argument(
         '--background-dir', required=True, action='append', help='folder of photos; repeatable')
     parser.add_argument(
         '--cutout-dir', action='append', default=[],
@@ -134,6 +145,8 @@ def main():
         '--backbone-weights', help='weights file that the backbone starts from, e.g. of ImageNet')
     parser.add_argument('--out-dir', default='runs', help='results go to a folder in it')
     args = parser.parse_args()
+    if len(dict(args.records)) < len(args.records):
+        parser.error(f'names of --records must be distinct. Received: {args.records}')
     config = run.load_config(args.config, TrainConfig)
     if args.backbone_weights:
         config = dataclasses.replace(config, model=dataclasses.replace(
@@ -141,8 +154,15 @@ def main():
     run_dir = train(
         config, args.synth_dir, args.lspet_dir, args.background_dir, args.out_dir,
         records_3d_dir=args.records_3d_dir, records_2d_dir=args.records_2d_dir,
-        cutout_dirs=args.cutout_dir, start_from=args.start_from)
+        record_dirs=dict(args.records), cutout_dirs=args.cutout_dir, start_from=args.start_from)
     print(f'Finished. Model, curves and checkpoints are in {run_dir}')
+
+
+def _name_and_folder(text):
+    name, _, folder = text.partition('=')
+    if not name or not folder:
+        raise argparse.ArgumentTypeError(f'must be NAME=DIR. Received: {text}')
+    return name, folder
 
 
 if __name__ == '__main__':
