@@ -9,11 +9,12 @@ ROOT = pathlib.Path(__file__).parent.parent
 BASE = ['config', 'skeleton', 'checks', 'version']
 GEOMETRY = ['geometry.' + name for name in (
     'masked', 'boxes', 'rotation', 'distortion', 'camera', 'alignment', 'reconstruction',
-    'root_depth', 'cuboid')]
+    'root_depth', 'cuboid', 'voxels')]
 
 # In the order of the data: module or folder (of metro_tf) to what it may import besides itself.
 LIBRARY = {
     'version': [], 'checks': [], 'config': ['checks'], 'skeleton': ['checks'],
+    'skeleton_maps': ['skeleton'],
     **{name: ['checks', *GEOMETRY[:i]] for i, name in enumerate(GEOMETRY)},
     'geometry': ['checks', *GEOMETRY],
     'backbones': ['checks'],
@@ -34,20 +35,22 @@ LIBRARY['__init__'] = list(LIBRARY)
 
 # Rows of `training`; files that are in none are programs, which may use all of them.
 TRAINING = {
-    'model_config': [], 'config': ['model_config'], 'folder_settings': [], 'datasets': [],
+    'model_config': [], 'proportions': [], 'config': ['model_config', 'proportions'],
+    'folder_settings': [], 'datasets': [],
     'synthetic': ['datasets', 'folder_settings'], 'augment': [],
-    'pipeline': ['config', 'datasets', 'augment'], 'trainers': ['addons', 'config', 'randomness'],
+    'mixing': ['config', 'datasets', 'proportions'], 'pipeline': ['config', 'mixing', 'augment'],
+    'trainers': ['addons', 'config', 'randomness'],
     'crop_models': ['config', 'datasets', 'model_config'], 'schedules': [],
     'addons': [], 'optimizers': ['schedules'], 'backbone_changes': [], 'randomness': [],
-    'layer_weights': [],
+    'layer_weights': [], 'worker_processes': [],
     'callbacks': ['addons', 'randomness'],
     'run': ['addons', 'callbacks', 'folder_settings', 'optimizers', 'schedules'],
     'detection': ['config', 'datasets', 'augment', 'schedules'],
     'evaluation': ['augment', 'config', 'datasets', 'pipeline'],
     'cached_batches': ['config', 'datasets', 'folder_settings'],
     'train': [
-        'backbone_changes', 'callbacks', 'config', 'crop_models', 'pipeline', 'randomness', 'run',
-        'trainers'],
+        'backbone_changes', 'callbacks', 'config', 'crop_models', 'mixing', 'pipeline',
+        'randomness', 'run', 'trainers'],
     'configs': ['config', 'detection.config']}
 
 

@@ -2,7 +2,7 @@
 
 Example:
     python -m training.import_folder photos --out records/own
-    python -m training.synthetic.contact_sheet records/own/3d --out sheet.png
+    python -m training.browse records/own/3d --out sheet.png
 
 The folder holds the photos and one file, annotations.json (or annotations.parquet):
     {"skeleton": "lsp_14",

@@ -1,16 +1,14 @@
-"""The programs: shards that are kept and continued, settings, errors, the contact sheet."""
+"""The programs: shards that are kept and continued, settings, errors."""
 
 import json
 import signal
 
-import cv2
 import numpy as np
 import pytest
 
-from metro_tf import skeleton
 from tests.training import test_records
 from training.datasets import records
-from training.synthetic import body, contact_sheet, generate, scene
+from training.synthetic import body, generate, scene
 
 ARGS = {'n_images': 5, 'seed': 3, 'images_per_shard': 2}
 
@@ -164,54 +162,3 @@ def test_real_run_is_the_same_with_any_number_of_processes(
     assert contents[0] == contents[1]
     assert sorted(contents[0]) == [
         'people-00000.tfrecord', 'people-00001.tfrecord', 'settings.json']
-
-
-def test_contact_sheet_is_written(tmp_path, capsys):
-    records.write_shard(
-        str(tmp_path / 'a.tfrecord'),
-        [test_records.make_example(str(i), seed=i) for i in range(5)])
-    out = tmp_path / 'sheet.png'
-    assert contact_sheet.main(
-        [str(tmp_path), '--out', str(out), '--columns', '2', '--skip', '1',
-         '--n-samples', '3']) == 0
-    assert cv2.imread(str(out)).shape == (2 * 240, 2 * 240, 3)
-    assert '3 examples drawn' in capsys.readouterr().out
-
-
-def test_contact_sheet_errors(tmp_path, capsys):
-    assert contact_sheet.main([str(tmp_path), '--out', str(tmp_path / 'a.png')]) == 2
-    assert '`pattern_or_dir` must match record files' in capsys.readouterr().err
-    records.write_shard(str(tmp_path / 'a.tfrecord'), [test_records.make_example()])
-    assert contact_sheet.main([str(tmp_path), '--out', str(tmp_path / 'none/a.png')]) == 2
-    assert '`out` must be a writable image file' in capsys.readouterr().err
-    assert contact_sheet.main(
-        [str(tmp_path), '--out', str(tmp_path / 'a.png'), '--skip', '1']) == 2
-    assert '`examples` must not be empty' in capsys.readouterr().err
-
-
-def test_bones_of_all_joints_are_those_of_the_default_skeleton_where_it_has_them():
-    assert set(contact_sheet.BODY.joint_names) == set(skeleton.VOCABULARY)
-
-    def bones(joints):
-        return {tuple(joints.joint_names[i] for i in edge) for edge in joints.edges}
-    default = skeleton.METRO_24
-    assert bones(contact_sheet.BODY.restricted_to(default.joint_names)) == bones(default)
-    assert len(contact_sheet.BODY.edges) == len(skeleton.VOCABULARY) - 1  # one tree
-
-
-def test_drawn_example_shows_person_and_skeleton():
-    side, n_joints = 106, len(skeleton.VOCABULARY)
-    example = {
-        'image': np.full([50, 100, 3], 200, np.uint8), 'alpha': np.zeros([50, 100, 1], np.uint8),
-        'frame': np.float32([-10, -10, 300, 300]), 'box': np.float32([19.5, 9.5, 60, 30]),
-        'coords2d': np.tile(np.float32([70, 25]), [n_joints, 1]),
-        'joint_validity_mask_2d': np.arange(n_joints) == contact_sheet.BODY.index('lsho'),
-        'visibility': np.ones(n_joints, np.float32)}
-    example['alpha'][:, 50:] = 255
-    plain = contact_sheet.draw_example(example, side, has_skeleton=False)
-    np.testing.assert_array_equal(plain[25, [10, 90]], [[128] * 3, [200] * 3])
-    np.testing.assert_array_equal(plain[80, 10], [112] * 3)  # below the picture
-    drawn = contact_sheet.draw_example(example, side)
-    np.testing.assert_array_equal(drawn[25, 70], contact_sheet._LEFT)
-    np.testing.assert_array_equal(drawn[25, 19], contact_sheet._BOX)
-    np.testing.assert_array_equal(drawn[25, 90], [200] * 3)
