@@ -69,8 +69,7 @@ class VolumeModel(crop_model.CropModel):
         self.built = True
 
     def call(self, inputs, training=False):
-        outputs = self.predict_heatmaps(inputs, training)
-        return outputs['coords3d_cam'] if self.is_absolute else outputs['coords25d'][..., :2]
+        return self._result(self.predict_heatmaps(inputs, training))
 
     def predict_heatmaps(self, inputs, training=False):
         """Like `call`, with everything on the way, for losses on volumes."""
@@ -98,6 +97,35 @@ class VolumeModel(crop_model.CropModel):
         else:
             coords3d_cam = voxels.to_camera_frame(coords25d, intrinsics, root_depth_mm)
         return {'coords25d': coords25d, 'coords3d_cam': coords3d_cam}
+
+    def predict_with_flip(self, inputs):
+        """Like a call out of training, from the mean volumes of crop and mirror image.
+
+        As published, volumes are averaged and not poses, so that two different opinions do not
+        lead to a joint in between.
+
+        Args:
+            inputs: See the class.
+
+        Returns:
+            What a call returns.
+
+        Raises:
+            ValueError: If the intrinsics are missing or a static size does not fit.
+        """
+        image, *others = self._split_inputs(inputs)
+        straight, mirrored = (
+            tf.nest.flatten(self.predict_logits(view))[-1] for view in (image, image[:, :, ::-1]))
+        outputs = self.decode((straight + self._unmirrored(mirrored)) / 2, *others)
+        return self._result(outputs)
+
+    def _unmirrored(self, volumes):
+        """Volumes of a mirror image as those of the crop: columns reversed, sides swapped."""
+        split = voxels.split_joints(volumes, self.depths[-1])[:, :, ::-1]
+        return tf.reshape(tf.gather(split, self.mirror_mapping, axis=3), tf.shape(volumes))
+
+    def _result(self, outputs):
+        return outputs['coords3d_cam'] if self.is_absolute else outputs['coords25d'][..., :2]
 
     def _split_inputs(self, inputs):
         """Tuple of image, intrinsics and root depth, as far as they are needed or given."""

@@ -70,6 +70,6 @@ def draw_space(axes, person, share):
         axes.plot(*joints[edge].T, color=_BONE_COLOR, linewidth=1.8)
     axes.scatter(*joints.T, s=14, color=_BONE_COLOR, depthshade=False)
     everything = np.concatenate(everything)
-    axes.set_box_aspect(np.maximum(np.ptp(everything, axis=0), 0.1), zoom=1.05)
+    axes.set_box_aspect(np.maximum(np.ptp(everything, axis=0), 0.1), zoom=0.9)
     axes.view_init(elev=14, azim=-58)
     draw.label_space(axes)

@@ -94,6 +94,34 @@ def test_position_by_root_depth(model):
         camera.project(poses, inputs['intrinsics']), coords25d[..., :2], atol=0.01)
 
 
+@pytest.mark.parametrize('extra', [{}, {'root_depth_mm': np.float32([2000, 3000, 4000])}])
+def test_flip_averages_volumes(model, extra):
+    inputs = {**common.make_inputs(), **extra}
+    straight, mirrored = (
+        last_volumes(model, image)
+        for image in (inputs['image'], inputs['image'][:, :, ::-1]))
+    # [batch, y, x, joints, depth]: columns from right to left, joints of the other side.
+    back = mirrored[:, :, ::-1, list(model.mirror_mapping)]
+    mean = ((straight + back) / 2).reshape(*straight.shape[:3], -1)
+    expected = model.decode(mean, inputs['intrinsics'], extra.get('root_depth_mm'))
+    np.testing.assert_allclose(
+        model.predict_with_flip(inputs), expected['coords3d_cam'], rtol=1e-4, atol=0.1)
+    assert not np.allclose(model(inputs), expected['coords3d_cam'], atol=0.1)
+
+
+def last_volumes(model, image):
+    volumes = model.predict_volumes(image)[-1].numpy()
+    return volumes.reshape(*volumes.shape[:3], len(model.joint_names), DEPTHS[-1])
+
+
+def test_flip_of_2d_heatmaps_brings_pixels_back(flat_model):
+    image = common.make_inputs()['image']
+    pixels = flat_model.predict_with_flip(image).numpy()
+    mirrored = flat_model.predict_with_flip(image[:, :, ::-1]).numpy()
+    back = mirrored[:, list(flat_model.mirror_mapping)] * [-1, 1] + [common.SIDE, 0]
+    np.testing.assert_allclose(pixels, back, atol=1e-3)
+
+
 def test_position_by_bone_lengths(model):
     """A pose whose bones have the lengths that the model knows is found where it is."""
     pose = np.float32([[[0, 0, 3000], [300, -400, 3000], [480, -400, 3000], [300, -400, 3180]]])

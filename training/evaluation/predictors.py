@@ -19,7 +19,8 @@ class Predictor:
         is_absolute: Whether poses are in the camera frame, or up to a translation.
         has_true_depth: Whether the model is told the true depth of the root (Pose25D, MargiPose,
             CoarseToFine, Decoupled).
-        flip_testing: Whether predictions for crop and mirror image are averaged.
+        flip_testing: Whether predictions for crop and mirror image are averaged: their volumes in
+            CoarseToFine and Decoupled, as published, and else their poses.
 
     Call arguments:
         inputs, labels: Dicts of `pipeline.to_model_format`, batched.
@@ -46,6 +47,8 @@ class Predictor:
 
         if not self.flip_testing:
             return predict(inputs), mask
+        if isinstance(self.crop_model, (models.CoarseToFine, models.Decoupled)):
+            return self.crop_model.predict_with_flip({**inputs, **extra_inputs}), mask
         mirror_mapping = self.crop_model.mirror_mapping
         return flip.predict_with_flip(predict, inputs, mirror_mapping), mask
 
