@@ -165,8 +165,10 @@ def make_target_step(args, is_stored, batch_size):
     coords25d, mask = random_poses(args, batch_size)
     drawings = make_drawings(args, TARGET_DEPTHS)
     n_cells = args.crop_side // hourglass.STEM_STRIDE
+    # Made by NumPy: TensorFlow would keep the memory of what it needs on the way to random numbers.
+    rng = np.random.default_rng(1)
     volumes = [
-        tf.random.normal([batch_size, n_cells, n_cells, N_JOINTS * depth])
+        tf.constant(rng.random([batch_size, n_cells, n_cells, N_JOINTS * depth], np.float32))
         for depth in TARGET_DEPTHS]
     before = heads.reset_peak_memory()
     stored = [drawing(coords25d, mask) for drawing in drawings] if is_stored else None
