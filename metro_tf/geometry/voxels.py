@@ -87,6 +87,19 @@ def to_voxels(coords25d, crop_side_px, n_cells, depth_range_mm=DEPTH_RANGE_MM):
     return tf.cast(cells, tf.int32)
 
 
+def to_planes(finest_cells, n_depth_cells):
+    """The plane of a volume of `n_depth_cells` cells in depth that a finest cell lies in.
+
+    Args:
+        finest_cells: Int tensor, z of `to_voxels`.
+        n_depth_cells: One of `DEPTHS`.
+
+    Returns:
+        Int tensor of the same shape, 0 to `n_depth_cells - 1`.
+    """
+    return finest_cells * n_depth_cells // N_FINEST_DEPTH_CELLS
+
+
 def to_camera_frame(coords25d, intrinsics, root_depth_mm):
     """Joints of a decoded pose with the depth of the root: `x_j (z_j + Z)`.
 
@@ -110,9 +123,9 @@ def to_camera_frame(coords25d, intrinsics, root_depth_mm):
     """
     coords25d = checks.last_axes(coords25d, (None, 3), 'coords25d')
     root_depth_mm = checks.last_axes(root_depth_mm, (), 'root_depth_mm', coords25d.dtype)
-    coords2d_norm = camera.normalize(coords25d[..., :2], intrinsics)
-    rays = tf.concat([coords2d_norm, tf.ones_like(coords2d_norm[..., :1])], axis=-1)
-    return rays * (coords25d[..., 2:] + root_depth_mm[..., tf.newaxis, tf.newaxis])
+    return camera.back_project(
+        camera.normalize(coords25d[..., :2], intrinsics),
+        coords25d[..., 2] + root_depth_mm[..., tf.newaxis])
 
 
 def checked_depth_range(depth_range_mm):

@@ -92,8 +92,7 @@ class VolumetricTargets(_VolumeLayer):
             coords25d = tf.where(joint_mask[..., tf.newaxis], coords25d, tf.zeros_like(coords25d))
         x, y, z = tf.unstack(voxels.to_voxels(
             coords25d, self.crop_side_px, self.n_cells, self.depth_range_mm), axis=-1)
-        plane = z * self.n_depth_cells // voxels.N_FINEST_DEPTH_CELLS
-        along_z = _profile(plane, self.n_depth_cells)
+        along_z = _profile(voxels.to_planes(z, self.n_depth_cells), self.n_depth_cells)
         if joint_mask is not None:
             along_z *= tf.cast(joint_mask, along_z.dtype)[..., tf.newaxis]
         return _profile(x, self.n_cells), _profile(y, self.n_cells), along_z

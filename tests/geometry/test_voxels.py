@@ -49,6 +49,13 @@ def test_camera_frame_in_a_graph_with_unknown_sizes():
         voxels.to_camera_frame(*arguments), rtol=1e-6)
 
 
+@pytest.mark.parametrize('n_depth_cells, planes', [
+    (1, [0, 0, 0, 0, 0]), (2, [0, 0, 0, 1, 1]), (4, [0, 0, 1, 2, 3]), (64, [0, 15, 16, 32, 63])])
+def test_planes_by_hand(n_depth_cells, planes):
+    cells = tf.constant([0, 15, 16, 32, 63])
+    np.testing.assert_array_equal(voxels.to_planes(cells, n_depth_cells), planes)
+
+
 def test_split_joints_is_joint_major():
     volumes = np.arange(2 * 3 * 3 * 8, dtype=np.float32).reshape(2, 3, 3, 8)
     split = voxels.split_joints(tf.constant(volumes), 4)

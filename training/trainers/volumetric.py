@@ -126,7 +126,7 @@ class CoarseToFineTrainer(base.AbsolutePoseTrainer):
         cells = voxels.to_voxels(
             coords25d, self.heatmap.crop_side_px, self.n_cells, self.crop_model.depth_range_mm)
         n_depth_cells = self.crop_model.depths[-1]
-        planes = cells[..., 2:] * n_depth_cells // voxels.N_FINEST_DEPTH_CELLS
+        planes = voxels.to_planes(cells[..., 2:], n_depth_cells)
         return tf.concat([
             tf.cast(cells[..., :2], tf.float32) / self.n_cells,
             tf.cast(planes, tf.float32) / n_depth_cells], axis=-1)
