@@ -27,7 +27,7 @@ import argparse
 import json
 
 from metro_tf import models
-from metro_tf.tools import writers
+from metro_tf.tools import argument_types, writers
 from training import crop_models as crop_models_lib
 from training import pipeline, run
 from training.augment import background
@@ -168,16 +168,9 @@ def _add_protocol_arguments(parser):
         help='the joints to score: common_14 as on MPI-INF-3DHP (default), or all 17 as on '
         'Human3.6M')
     group.add_argument(
-        '--label-version', action='append', default=[], type=_name_and_path, metavar='NAME=FILE',
-        help='NPZ file of other labels for all examples of the one data set: names [n], '
-        'coords3d_cam [n, joints, 3] in mm, joint_names [joints]; repeatable')
-
-
-def _name_and_path(text):
-    name, _, path = text.partition('=')
-    if not name or not path:
-        raise argparse.ArgumentTypeError(f'must be NAME=FILE. Received: {text}')
-    return name, path
+        '--label-version', action='append', default=[], type=argument_types.named_path,
+        metavar='NAME=FILE', help='NPZ file of other labels for all examples of the one data set: '
+        'names [n], coords3d_cam [n, joints, 3] in mm, joint_names [joints]; repeatable')
 
 
 def _check_protocol_arguments(parser, args):

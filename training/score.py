@@ -19,7 +19,7 @@ Predictions that are missing, unknown, NaN or there twice end the program with e
 import argparse
 import sys
 
-from metro_tf.tools import writers
+from metro_tf.tools import argument_types, writers
 from training.evaluation.protocols import (
     coco, human36m, humaneva, kth, lsp, mpi_inf_3dhp, mpii, mupots, predictions, threedpw)
 
@@ -77,7 +77,7 @@ def _add_options(parser, protocol):
             '--joints', choices=list(mpi_inf_3dhp.JOINT_SETS), default='official',
             help='joints that count (default: %(default)s)')
         parser.add_argument(
-            '--label-version', action='append', default=[], type=_name_and_path,
+            '--label-version', action='append', default=[], type=_named_version,
             metavar='NAME=FILE', help='other coordinates for all labels, scored as well: names, '
             'joint_names and the coordinates of --label-scale; repeatable')
     elif protocol == 'threedpw':
@@ -86,12 +86,11 @@ def _add_options(parser, protocol):
             help='which joints and scores (default: %(default)s)')
 
 
-def _name_and_path(text):
-    name, _, path = text.partition('=')
-    if not name or not path or name == mpi_inf_3dhp.OWN_LABELS:
-        raise argparse.ArgumentTypeError(
-            f'must be NAME=FILE, with another name than {mpi_inf_3dhp.OWN_LABELS}. '
-            f'Received: {text}')
+def _named_version(text):
+    form = f'NAME=FILE, with another name than {mpi_inf_3dhp.OWN_LABELS}'
+    name, path = argument_types.named_path(text, form)
+    if name == mpi_inf_3dhp.OWN_LABELS:
+        raise argparse.ArgumentTypeError(f'must be {form}. Received: {text}')
     return name, path
 
 

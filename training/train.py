@@ -24,6 +24,7 @@ import keras
 import tensorflow as tf
 
 from metro_tf import skeleton
+from metro_tf.tools import argument_types
 from training import (
     backbone_changes, callbacks, crop_models, mixing, pipeline, randomness, run, trainers)
 from training.config import TrainConfig
@@ -132,7 +133,7 @@ def main():
     parser.add_argument('--records-3d-dir', help='own records with 3D labels')
     parser.add_argument('--records-2d-dir', help='own records with 2D labels only')
     parser.add_argument(
-        '--records', action='append', default=[], type=_name_and_folder, metavar='NAME=DIR',
+        '--records', action='append', default=[], type=_named_folder, metavar='NAME=DIR',
         help='records of a data set that the config names; repeatable')
     parser.add_argument(
         '--background-dir', required=True, action='append', help='folder of photos; repeatable')
@@ -158,11 +159,8 @@ def main():
     print(f'Finished. Model, curves and checkpoints are in {run_dir}')
 
 
-def _name_and_folder(text):
-    name, _, folder = text.partition('=')
-    if not name or not folder:
-        raise argparse.ArgumentTypeError(f'must be NAME=DIR. Received: {text}')
-    return name, folder
+def _named_folder(text):
+    return argument_types.named_path(text, 'NAME=DIR')
 
 
 if __name__ == '__main__':

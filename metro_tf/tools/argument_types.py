@@ -26,6 +26,19 @@ def names(text):
     return found
 
 
+def named_path(text, form='NAME=FILE'):
+    """A pair of a name and a path.
+
+    Args:
+        text: The argument.
+        form: What the error says that it must be.
+    """
+    name, _, path = text.partition('=')
+    if not name or not path:
+        raise argparse.ArgumentTypeError(f'must be {form}. Received: {text}')
+    return name, path
+
+
 def number_between(low, high):
     """Type of a number strictly between two others."""
     def parse(text):
