@@ -21,7 +21,7 @@ from metro_tf import checks
 from metro_tf.geometry import camera
 from metro_tf.tools import images
 from training.datasets import example as example_lib
-from training.datasets import window
+from training.datasets import labelled_person
 
 # 2D labels may differ from the projection of the 3D labels by this part of the box's longer side.
 TOLERANCE = 0.05
@@ -105,20 +105,10 @@ def to_example(person):
     Returns:
         `Example` whose image, joints, box and intrinsics belong to the window.
     """
-    image, photo_to_window, frame = window.cut_photo(images.read_image(person.path), person.box)
-    scale, shift = np.diag(photo_to_window)[:2], photo_to_window[:2, 2]
-    coords2d = person.coords2d * scale + shift
-    is_inside = np.all(
-        (coords2d > frame[:2] - 0.5) & (coords2d < frame[:2] + frame[2:] - 0.5), axis=1)
-    box = np.concatenate([person.box[:2] * scale + shift, person.box[2:] * scale])
-    camera_up, coords3d_cam = [
-        None if value is None else value.astype(np.float32)
-        for value in (person.camera_up, person.coords3d_cam)]
-    return example_lib.Example(
-        image=image, name=person.name, box=box.astype(np.float32), frame=frame,
-        coords2d=coords2d.astype(np.float32), visibility=is_inside.astype(np.float32),
-        intrinsics=(photo_to_window @ person.intrinsics).astype(np.float32),
-        camera_up=camera_up, coords3d_cam=coords3d_cam, joint_names=person.joint_names)
+    return labelled_person.cut_out(
+        images.read_image(person.path), person.name, person.joint_names, person.box,
+        person.coords2d, person.intrinsics, coords3d_cam=person.coords3d_cam,
+        camera_up=person.camera_up)
 
 
 def _annotation_path(folder):
@@ -208,8 +198,7 @@ def _read_row(row, number, folder, top_names, photo_size):
     if mistakes or not joint_names:
         return None, mistakes
     if intrinsics is None:
-        intrinsics = camera.intrinsics_from_fov(
-            example_lib.PSEUDO_FOV_DEGREES, size[::-1]).numpy().astype(np.float64)
+        intrinsics = labelled_person.pseudo_intrinsics(size[::-1])
     projected = camera.project(coords3d, intrinsics).numpy()
     attempt(_check_agreement, coords2d, projected, box, joint_names)
     merged = np.where(np.isfinite(projected), projected, coords2d)
@@ -285,13 +274,12 @@ def _box(row, size):
         raise ValueError(f'`box` must have positive width and height. Received: box={row["box"]}')
     if size is None:
         return box
-    low = np.maximum(box[:2], -0.5)
-    high = np.minimum(box[:2] + box[2:], np.array(size) - 0.5)
-    if np.any(high - low < 1):
+    cut = labelled_person.within_photo(box, size[::-1])
+    if cut is None:
         raise ValueError(
             '`box` must overlap the photo by at least 1 px. '
             f'Received: box={row["box"]}, photo of {size[0]} x {size[1]} px')
-    return np.concatenate([low, high - low])
+    return cut
 
 
 def _intrinsics(row):

@@ -34,6 +34,7 @@ _BOX_DIRS = ('MySegmentsMat/ground_truth_bb', 'Segments_mat_gt_bb')
 _SHIFTED_TAKES = (('S9', 'SittingDown', 2), ('S9', 'Waiting', 1), ('S9', 'Greeting', 2))
 SHIFT_MM = (-200.0, 0.0, 0.0)
 WORLD_UP = (0.0, 0.0, 1.0)
+OUTSIDE = 'the person is outside, left out'
 _DAMAGED_TAKE, _DAMAGED_CAMERA = ('S11', 'Directions', 2), '54138969'
 _N_TAKES = 2 * len(metadata_lib.ACTIONS)
 # Poses and video of the same take may differ by this many frames without a report.
@@ -70,12 +71,10 @@ class Human36MReader(reader.DatasetReader):
 
     def __post_init__(self):
         check_choice(self)
-        if self.step is not None and self.step < 1:
-            raise ValueError(f'`step` must be at least 1. Received: step={self.step}')
-        if self.min_movement_mm is not None and self.min_movement_mm < 0:
-            raise ValueError(
-                '`min_movement_mm` must not be negative. '
-                f'Received: min_movement_mm={self.min_movement_mm}')
+        if self.step is not None:
+            reader.check_step(self.step)
+        if self.min_movement_mm is not None:
+            reader.check_min_movement(self.min_movement_mm)
 
     def items(self, report):
         """One item for each take and camera, see `DatasetReader.items`."""
@@ -117,7 +116,7 @@ class Human36MReader(reader.DatasetReader):
                     outside.append(i_frame)
                 else:
                     yield example
-        report_outside(video_path, outside, report)
+        reader.report_frames(video_path, outside, OUTSIDE, report)
 
     def expected_counts(self):
         """See `DatasetReader.expected_counts`."""
@@ -273,10 +272,3 @@ def _example(photo, name, stored_coords3d, shift, camera, box):
     return labelled_person.to_example(
         photo, name, _JOINT_NAMES, box=box, coords3d_cam=coords3d, camera=camera,
         camera_up=camera.direction_in_camera_frame(WORLD_UP))
-
-
-def report_outside(path, frames, report):
-    """Reports the frames, if any, in which nothing of the person is inside the picture."""
-    if frames:
-        report(reader.Problem(
-            str(path), reader.frames_text(frames), 'the person is outside, left out'))

@@ -234,4 +234,4 @@ def _camera_examples(folder, name, frames, camera, report):
             outside.append(i_frame)
         else:
             yield example
-    human36m.report_outside(folder, outside, report)
+    reader.report_frames(folder, outside, human36m.OUTSIDE, report)

@@ -58,8 +58,7 @@ class HumanEvaReader(reader.DatasetReader):
         checks.one_of(self.split, SPLITS, 'split')
         for camera in self.cameras:
             checks.one_of(camera, _ALL_CAMERAS, 'cameras')
-        if self.step < 1:
-            raise ValueError(f'`step` must be at least 1. Received: step={self.step}')
+        reader.check_step(self.step)
 
     def items(self, report):
         """One item for each subject, action and camera, see `DatasetReader.items`."""
@@ -117,10 +116,8 @@ class HumanEvaReader(reader.DatasetReader):
                 outside.append(i_frame + 1)
             else:
                 yield example
-        if outside:
-            report(reader.Problem(
-                str(video_path), reader.frames_text(outside),
-                'the person is outside the picture, left out'))
+        reader.report_frames(
+            video_path, outside, 'the person is outside the picture, left out', report)
 
     def _poses(self, folder, action, timeline, report):
         """Dict from the wanted frames of the video, from 0, to joints `[15, 3]` in the world."""
@@ -129,17 +126,15 @@ class HumanEvaReader(reader.DatasetReader):
         mocap, measures = read_mocap(mocap_path), read_measures(folder)
         frames = np.array(self._frames(folder.name, action))
         is_captured = timeline.mocap_positions(frames) <= len(mocap) - 1
-        if not is_captured.all():
-            report(reader.Problem(
-                str(mocap_path), reader.frames_text(frames[~is_captured]),
-                f'the motion capture ends after its frame {len(mocap)}, left out'))
-            frames = frames[is_captured]
+        reader.report_frames(
+            mocap_path, frames[~is_captured],
+            f'the motion capture ends after its frame {len(mocap)}, left out', report)
+        frames = frames[is_captured]
         coords3d = humaneva_body.body_joints(mocap, timeline.mocap_positions(frames), measures)
         is_labelled = np.all(np.isfinite(coords3d), axis=(1, 2))
-        if not is_labelled.all():
-            report(reader.Problem(
-                str(mocap_path), reader.frames_text(frames[~is_labelled]),
-                'markers were lost, left out', is_expected=True))
+        reader.report_frames(
+            mocap_path, frames[~is_labelled], 'markers were lost, left out', report,
+            is_expected=True)
         if (folder.name, action) in _WITHOUT_HEAD:
             coords3d[:, humaneva_body.JOINT_NAMES.index('head')] = np.nan
             report(reader.Problem(

@@ -51,8 +51,7 @@ class KthFootballReader(reader.DatasetReader):
         if not self.distance_m >= 10:
             raise ValueError(
                 f'`distance_m` must be at least 10. Received: distance_m={self.distance_m}')
-        if self.step < 1:
-            raise ValueError(f'`step` must be at least 1. Received: step={self.step}')
+        reader.check_step(self.step)
 
     def items(self, report):
         """One item for each sequence and camera, see `DatasetReader.items`."""

@@ -52,27 +52,51 @@ def to_example(
     box = within_photo(box, photo.shape[:2])
     if box is None:
         return None
+    return cut_out(
+        photo, name, joint_names, box, coords2d, camera.intrinsics, coords3d_cam=coords3d_cam,
+        camera_up=[0, -1, 0] if camera_up is None else camera_up, alpha=alpha,
+        clothing_masks=clothing_masks, visibility=visibility)
+
+
+def cut_out(
+        photo, name, joint_names, box, coords2d, intrinsics, *, coords3d_cam=None, camera_up=None,
+        alpha=None, clothing_masks=None, visibility=None):
+    """Like `to_example`, for a photo without lens distortion and a box inside it.
+
+    Args:
+        photo, name, joint_names, coords3d_cam, alpha, clothing_masks, visibility: See
+            `to_example`.
+        box: Float array `[4]`: left, top, width, height in px of the photo.
+        coords2d: Float array `[joints, 2]`, px of the photo, NaN where missing.
+        intrinsics: Float array `[3, 3]` of the photo, px.
+        camera_up: Float array `[3]`, up in the camera frame, or None for not known.
+
+    Returns:
+        `Example`.
+    """
     image, photo_to_window, frame = window.cut_photo(photo, box)
     scale, shift = np.diag(photo_to_window)[:2], photo_to_window[:2, 2]
     coords2d = coords2d * scale + shift
+    is_visible = is_within_frame(coords2d, frame)
+    if visibility is not None:
+        is_visible &= np.asarray(visibility) > 0
+    alpha, clothing_masks = (
+        layer if layer is None else window.cut_photo(layer, box)[0]
+        for layer in (alpha, clothing_masks))
+    camera_up, coords3d_cam = (
+        value if value is None else np.float32(value) for value in (camera_up, coords3d_cam))
     return example_lib.Example(
         image=np.ascontiguousarray(image), name=name,
         box=np.float32([*(box[:2] * scale + shift), *(box[2:] * scale)]), frame=frame,
-        coords2d=np.float32(coords2d), visibility=_inside(coords2d, frame, visibility),
-        alpha=None if alpha is None else window.cut_photo(alpha, box)[0],
-        intrinsics=np.float32(photo_to_window @ camera.intrinsics),
-        camera_up=np.float32([0, -1, 0] if camera_up is None else camera_up),
-        coords3d_cam=None if coords3d_cam is None else np.float32(coords3d_cam),
-        joint_names=tuple(joint_names), clothing_masks=(
-            None if clothing_masks is None else window.cut_photo(clothing_masks, box)[0]))
+        coords2d=np.float32(coords2d), visibility=np.float32(is_visible), alpha=alpha,
+        intrinsics=np.float32(photo_to_window @ intrinsics), camera_up=camera_up,
+        coords3d_cam=coords3d_cam, joint_names=tuple(joint_names), clothing_masks=clothing_masks)
 
 
-def _inside(coords2d, frame, visibility):
-    """Visibility, float32 `[joints]`, of which that outside the frame is zero."""
-    is_inside = np.all(
+def is_within_frame(coords2d, frame):
+    """Boolean array `[joints]`: which points `[joints, 2]` are inside the `frame` of an example."""
+    return np.all(
         (coords2d > frame[:2] - 0.5) & (coords2d < frame[:2] + frame[2:] - 0.5), axis=1)
-    return np.float32(
-        is_inside if visibility is None else is_inside & (np.asarray(visibility) > 0))
 
 
 def box_of_joints(coords2d, enlargement=1.2):

@@ -78,10 +78,7 @@ class MpiInf3dhpReader(reader.DatasetReader):
         checks.one_of(self.split, SPLITS, 'split')
         checks.one_of(self.labels, LABELS, 'labels')
         checks.positive(self.step, 'step')
-        if self.min_movement_mm < 0:
-            raise ValueError(
-                '`min_movement_mm` must not be negative. '
-                f'Received: min_movement_mm={self.min_movement_mm}')
+        reader.check_min_movement(self.min_movement_mm)
         if not set(self.cameras) <= set(CAMERAS) or len(set(self.cameras)) != len(self.cameras):
             raise ValueError(
                 f'`cameras` must be distinct ones of {CAMERAS}. Received: {self.cameras}')
@@ -169,9 +166,7 @@ def _available_masks(subject, sequence):
 
 def _report_frames(path, frames, text, report):
     """Reports frames, if any, that are left out by a rule."""
-    if frames:
-        report(reader.Problem(
-            str(path), reader.frames_text(frames), f'{text}, left out', is_expected=True))
+    reader.report_frames(path, frames, f'{text}, left out', report, is_expected=True)
 
 
 def _read_labels(path, i_camera, labels, report):

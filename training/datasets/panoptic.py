@@ -54,8 +54,7 @@ class PanopticReader(reader.DatasetReader):
         if not self.cameras or not all(0 <= number <= 30 for number in self.cameras):
             raise ValueError(
                 f'`cameras` must be numbers from 0 to 30. Received: cameras={self.cameras}')
-        if self.step < 1:
-            raise ValueError(f'`step` must be at least 1. Received: step={self.step}')
+        reader.check_step(self.step)
 
     def items(self, report):
         """One item for each sequence and camera, see `DatasetReader.items`."""
@@ -88,9 +87,7 @@ class PanopticReader(reader.DatasetReader):
             report(reader.Problem(str(folder / _LABELS_DIR), '', 'holds no wanted frame'))
             return ()
         gaps = sorted(set(range(wanted[0], wanted[-1], self.step)) - set(wanted))
-        if gaps:
-            report(reader.Problem(
-                str(folder / _LABELS_DIR), reader.frames_text(gaps), 'missing, left out'))
+        reader.report_frames(folder / _LABELS_DIR, gaps, 'missing, left out', report)
         return tuple(wanted)
 
     def examples(self, item, report):

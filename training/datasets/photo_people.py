@@ -54,7 +54,8 @@ def examples(photos, joint_names, report):
         image = reader.read_photo(photo.path, report) if photo.people else None
         for person in photo.people if image is not None else ():
             example = labelled_person.to_example(image, joint_names=joint_names, **person)
-            if example is not None and _is_inside(example):
+            if example is not None and np.any(
+                    labelled_person.is_within_frame(example.coords2d, example.frame)):
                 yield example
             else:
                 report(reader.Problem(
@@ -73,12 +74,6 @@ def report_counts(path, counts, report):
     for what, count in counts.items():
         if count:
             report(reader.Problem(str(path), '', f'{count} {what}, left out', is_expected=True))
-
-
-def _is_inside(example):
-    low = example.frame[:2] - 0.5
-    return np.any(np.all(
-        (example.coords2d > low) & (example.coords2d < low + example.frame[2:]), axis=1))
 
 
 def _without_doubles(photos, report):

@@ -202,3 +202,39 @@ def frames_text(numbers):
             runs.append([number, number])
     parts = [str(first) if first == last else f'{first}-{last}' for first, last in runs]
     return f'frame{"s" * (len(numbers) > 1)} {", ".join(parts)}'
+
+
+def report_frames(path, numbers, text, report, is_expected=False):
+    """Reports frames, if there are any.
+
+    Args:
+        path: Path of what they are in.
+        numbers: Rising sequence of frame numbers.
+        text: What is wrong with them, and what is done about it.
+        report: Function that takes a `Problem`.
+        is_expected: See `Problem`.
+    """
+    if len(numbers):
+        report(Problem(str(path), frames_text(numbers), text, is_expected))
+
+
+def check_step(step):
+    """Checks that every so many-th frame can be taken.
+
+    Raises:
+        ValueError: If `step` is below 1.
+    """
+    if step < 1:
+        raise ValueError(f'`step` must be at least 1. Received: step={step}')
+
+
+def check_min_movement(min_movement_mm):
+    """Checks the distance of `moved_frames`.
+
+    Raises:
+        ValueError: If it is negative.
+    """
+    if min_movement_mm < 0:
+        raise ValueError(
+            '`min_movement_mm` must not be negative. '
+            f'Received: min_movement_mm={min_movement_mm}')

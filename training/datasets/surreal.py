@@ -56,8 +56,7 @@ class SurrealReader(reader.DatasetReader):
             raise ValueError(f'`split` must be one of {SPLITS}. Received: split={self.split!r}')
         if self.run not in (0, 1, 2):
             raise ValueError(f'`run` must be 0, 1 or 2. Received: run={self.run}')
-        if self.step < 1:
-            raise ValueError(f'`step` must be at least 1. Received: step={self.step}')
+        reader.check_step(self.step)
 
     def items(self, report):
         """One item for each sequence of the run, see `DatasetReader.items`.
@@ -106,10 +105,9 @@ class SurrealReader(reader.DatasetReader):
                 outside.append(i_frame)
             else:
                 yield example
-        if outside:
-            report(reader.Problem(
-                f'{clip_path}.mp4', reader.frames_text(outside),
-                'the person is outside the picture, left out', is_expected=True))
+        reader.report_frames(
+            f'{clip_path}.mp4', outside, 'the person is outside the picture, left out', report,
+            is_expected=True)
 
 
 def read_labels(path):

@@ -110,3 +110,20 @@ def test_problems_as_text():
     ([3], 'frame 3'), ([3, 4], 'frames 3-4'), ([3, 7, 8, 9, 12], 'frames 3, 7-9, 12')])
 def test_frames_text(numbers, text):
     assert reader.frames_text(numbers) == text
+
+
+def test_frames_are_reported_only_if_there_are_any():
+    problems = []
+    reader.report_frames('a.mp4', [], 'bad', problems.append)
+    assert not problems
+    reader.report_frames('a.mp4', np.array([3, 4, 9]), 'bad', problems.append, is_expected=True)
+    assert problems == [reader.Problem('a.mp4', 'frames 3-4, 9', 'bad', is_expected=True)]
+
+
+def test_sampling_is_checked():
+    reader.check_step(1)
+    reader.check_min_movement(0.0)
+    with pytest.raises(ValueError, match='`step` must be at least 1. Received: step=0'):
+        reader.check_step(0)
+    with pytest.raises(ValueError, match='`min_movement_mm` must not be negative'):
+        reader.check_min_movement(-1.0)
