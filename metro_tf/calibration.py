@@ -39,7 +39,7 @@ class Cameras:
             `Cameras` whose first axis has size n.
         """
         return Cameras(*(
-            _gather_broadcast(getattr(self, field.name), image_index)
+            gather_broadcast(getattr(self, field.name), image_index)
             for field in dataclasses.fields(self)))
 
 
@@ -84,9 +84,9 @@ def prepare_cameras(
         tf.errors.InvalidArgumentError: At run time, if a value breaks the rules.
     """
     checks = [
-        _check_count('intrinsic_matrix', intrinsic_matrix, image_shape[0]),
-        _check_count('distortion_coeffs', distortion_coeffs, image_shape[0]),
-        _check_count('extrinsic_matrix', extrinsic_matrix, image_shape[0]),
+        check_count('intrinsic_matrix', intrinsic_matrix, image_shape[0]),
+        check_count('distortion_coeffs', distortion_coeffs, image_shape[0]),
+        check_count('extrinsic_matrix', extrinsic_matrix, image_shape[0]),
         *_check_distortion(distortion_coeffs),
         *_check_extrinsics(extrinsic_matrix, world_up_vector),
         require((default_fov_degrees > 0) & (default_fov_degrees < 180),
@@ -106,7 +106,8 @@ def prepare_cameras(
             tf.identity(extrinsic_matrix), tf.identity(up))
 
 
-def _check_count(name, values, n_images):
+def check_count(name, values, n_images):
+    """Operation that fails unless `values` `[n, ...]` are given once or for each of the images."""
     count = tf.shape(values)[0]
     return require(tf.equal(count, 1) | tf.equal(count, n_images),
                    f'`{name}` must be given once or once per image.',
@@ -155,7 +156,7 @@ def _check_intrinsics(intrinsics):
         'lengths, or -1 in all entries if unknown.', [intrinsics])
 
 
-def _gather_broadcast(values, image_index):
-    """Row per person of `[1 or n_images, ...]`."""
+def gather_broadcast(values, image_index):
+    """Rows of `[1 or n_images, ...]` for images given by index, such as those of people."""
     is_shared = tf.equal(tf.shape(values)[0], 1)
     return tf.gather(values, tf.where(is_shared, 0, image_index))

@@ -10,6 +10,7 @@ import math
 
 import tensorflow as tf
 
+from metro_tf import arguments as arguments_lib
 from metro_tf import calibration, call_spec, crop_network, plausibility, prediction, tta
 from metro_tf.calibration import require
 from metro_tf.detection import protocol
@@ -85,10 +86,10 @@ def _method(name, summary):
     def method(self, *positional, **named):
         return self.functions[name](*call_spec.bind(name, positional, named))
 
-    ragged = ', ragged: [n_images, (n_people), ...]' if call_spec.is_batched(name) else ''
+    ragged = ', ragged: [n_images, (n_people), ...]' if arguments_lib.is_batched(name) else ''
     method.__name__ = name
-    method.__doc__ = call_spec.documentation(name, summary, _RETURNS.format(ragged=ragged))
-    signature = call_spec.python_signature(name)
+    method.__doc__ = arguments_lib.documentation(name, summary, _RETURNS.format(ragged=ragged))
+    signature = arguments_lib.python_signature(name)
     method.__signature__ = signature.replace(parameters=[
         inspect.Parameter('self', inspect.Parameter.POSITIONAL_OR_KEYWORD),
         *signature.parameters.values()])
@@ -151,7 +152,7 @@ class PoseEstimator(tf.Module):
                 tf.TensorSpec([None, None, self._n_joints, 3]),
                 tf.TensorSpec([None, None, self._n_joints, 2]),
                 tf.TensorSpec([None, 5]), tf.TensorSpec([None], tf.int32)])
-        self.functions = {name: self._make_function(name) for name in call_spec.METHOD_NAMES}
+        self.functions = {name: self._make_function(name) for name in arguments_lib.METHOD_NAMES}
 
     def _set_joint_attributes(self):
         selections = self._selections
@@ -175,8 +176,8 @@ class PoseEstimator(tf.Module):
         return len(self.crop_model.joint_names)
 
     def _make_function(self, method_name):
-        is_batched = call_spec.is_batched(method_name)
-        arguments = call_spec.arguments_of(method_name)
+        is_batched = arguments_lib.is_batched(method_name)
+        arguments = arguments_lib.arguments_of(method_name)
 
         def function(*values):
             named = {argument.name: value for argument, value in zip(arguments, values)}
@@ -195,7 +196,7 @@ class PoseEstimator(tf.Module):
                 for name, values in people.items()}
 
         function.__name__ = method_name
-        function.__signature__ = call_spec.python_signature(method_name)
+        function.__signature__ = arguments_lib.python_signature(method_name)
         return tf.function(
             function, input_signature=call_spec.tensor_specs(method_name), autograph=False)
 
@@ -327,7 +328,8 @@ _PREDICT_ARGUMENTS = (
 _PREDICT_SPECS = [
     tf.TensorSpec([None, None, None, 3], tf.uint8), tf.TensorSpec([None, 5]),
     tf.TensorSpec([None], tf.int32), *(
-        argument.spec_in('detect_poses_batched') for argument in call_spec.ARGUMENTS
+        call_spec.tensor_spec(argument, 'detect_poses_batched')
+        for argument in arguments_lib.ARGUMENTS
         if argument.name in _PREDICT_ARGUMENTS)]
 
 

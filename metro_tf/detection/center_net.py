@@ -4,9 +4,12 @@ After Zhou et al., "Objects as Points" (2019), with boxes predicted around the w
 as in Liu et al., "Training-Time-Friendly Network for Real-Time Object Detection" (AAAI 2020).
 """
 
+import pathlib
+
 import keras
 import numpy as np
 
+from metro_tf import releases, weights
 from metro_tf.backbones import residual
 from metro_tf.detection import trunk
 
@@ -44,6 +47,60 @@ def build_center_net(
         'offset': _output(2, 'offset', 0.0)(features),
         'log_size': _output(2, 'log_size', _INITIAL_LOG_SIZE)(features)}
     return keras.Model(images, outputs, name='center_net')
+
+
+def describe(center_net):
+    """What `load` needs to build the like of a network.
+
+    Args:
+        center_net: Model of `build_center_net`.
+
+    Returns:
+        Dict of JSON types: the arguments of `build_center_net`, under the key `center_net`.
+    """
+    inner = center_net.get_layer('trunk')
+    names = [layer.name for layer in (*inner.layers, *center_net.layers)]
+    levels = range(len(trunk.CHANNELS))
+
+    def count_blocks(prefix):
+        return sum(name.startswith(prefix) and name.endswith('_first_conv') for name in names)
+
+    return {'center_net': {
+        'n_channels': inner.get_layer('refine_conv').filters,
+        'trunk_channels': [inner.get_layer(f'down_{i}_conv').filters for i in levels],
+        'n_blocks': [count_blocks(f'level_{i}_block') for i in levels],
+        'n_head_blocks': count_blocks('head_block'),
+        'bn_momentum': inner.get_layer('down_0_norm').momentum}}
+
+
+def load(name_or_path='default'):
+    """Loads a network with its weights.
+
+    Args:
+        name_or_path: Name of a model that comes with the package, optionally with a version
+            (`default`, `default/6`); the path of an export whose weights lie beside it; that of
+            the NPZ file with the weights of a detector, or of its folder; or that of a `.keras`
+            file that the same Keras version wrote.
+
+    Returns:
+        `keras.Model` as `build_center_net` makes it, not compiled.
+
+    Raises:
+        ValueError: If there is no such model, it comes without the weights of a detector, or its
+            file is damaged, of another Keras version or holds something else.
+    """
+    path = releases.find_weights(name_or_path, releases.DETECTOR)
+    if pathlib.Path(path).suffix != '.npz':
+        return weights.load_keras_file(path)
+    description, arrays = weights.read(path)
+    try:
+        center_net = build_center_net(**description['center_net'])
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            '`name_or_path` must hold the weights of a detector of this version of the package. '
+            f'Received: {path} with {sorted(description)}') from error
+    weights.assign(center_net, arrays, path)
+    return center_net
 
 
 def shift_logits(center_net, shift):

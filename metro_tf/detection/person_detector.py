@@ -1,6 +1,5 @@
 """The person detector that the default models carry."""
 
-import keras
 import tensorflow as tf
 
 from metro_tf import checks
@@ -14,6 +13,7 @@ _INPUT_SIGNATURE = (
     tf.TensorSpec([], tf.float32, 'nms_iou_threshold'),
     tf.TensorSpec([], tf.bool, 'flip_aug'),
     tf.TensorSpec([], tf.bool, 'bothflip_aug'))
+NETWORK_SPEC = tf.TensorSpec([None, None, None, 3], tf.float32, 'image')
 
 
 class PersonDetector(tf.Module):
@@ -23,9 +23,15 @@ class PersonDetector(tf.Module):
     signature. Boxes enclose the visible part of a person.
 
     Args:
-        model: Network as `center_net.build_center_net` makes it.
+        model: Network as `center_net.build_center_net` makes it, or another callable with its
+            inputs (and the argument `training`) and outputs.
         input_side_px: The larger image side is resized to this; a multiple of 32. More finds
             smaller people, for time that grows with the square.
+
+    Attributes:
+        model: As given.
+        input_side_px: As given.
+        network: `tf.function` from the network's float32 images to its dict of grids.
     """
 
     def __init__(self, model, input_side_px=224):
@@ -37,14 +43,17 @@ class PersonDetector(tf.Module):
                 f'Received: input_side_px={input_side_px}')
         self.model = model
         self.input_side_px = input_side_px
+        self.network = tf.function(
+            lambda image: self.model(image, training=False), input_signature=[NETWORK_SPEC],
+            autograph=False)
         # Not a decorator: that would hold the detector weakly, and `load(...).predict_...` fail.
         self.predict_multi_image = tf.function(
             self._predict_multi_image, input_signature=_INPUT_SIGNATURE)
 
     @classmethod
-    def load(cls, path, input_side_px=224):
-        """Makes a detector from a `.keras` file that holds the network."""
-        return cls(keras.models.load_model(path, compile=False), input_side_px)
+    def load(cls, name_or_path='default', input_side_px=224):
+        """Makes a detector from a release or a file; see `center_net.load`."""
+        return cls(center_net.load(name_or_path), input_side_px)
 
     def _predict_multi_image(
             self, images, threshold=protocol.DEFAULT_THRESHOLD,
@@ -66,7 +75,7 @@ class PersonDetector(tf.Module):
         shape = tf.shape(inputs)
         mirrored = tf.cond(is_mirrored_used, lambda: inputs[:, :, ::-1], lambda: inputs[:0])
         upside_down = tf.cond(is_upside_down_used, lambda: inputs[:, ::-1], lambda: inputs[:0])
-        outputs = self.model(tf.concat([inputs, mirrored, upside_down], axis=0), training=False)
+        outputs = self.network(tf.concat([inputs, mirrored, upside_down], axis=0))
         boxes = decoding.decode_boxes(
             outputs['offset'], outputs['log_size'], center_net.STRIDE_PX)
         scores = decoding.keep_local_maxima(tf.sigmoid(outputs['logits'][..., 0]))

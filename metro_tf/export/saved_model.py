@@ -6,27 +6,26 @@ made them; see `freeze` for why.
 
 import dataclasses
 import json
-import pathlib
-import shutil
-import tempfile
 
 import tensorflow as tf
 
 from metro_tf import crop_network
 from metro_tf import estimator as estimator_lib
+from metro_tf import releases
 from metro_tf import version as version_lib
-from metro_tf.export import freeze, slimming
+from metro_tf.detection import person_detector
+from metro_tf.export import card as card_lib
+from metro_tf.export import folders, freeze, signatures, slimming, warmup
 
 _DETECTOR_SPECS = [
     tf.TensorSpec([None, None, None, 3], tf.uint8, 'images'),
     tf.TensorSpec([], tf.float32, 'threshold'), tf.TensorSpec([], tf.float32, 'nms_iou_threshold'),
     tf.TensorSpec([], tf.bool, 'flip_aug'), tf.TensorSpec([], tf.bool, 'bothflip_aug')]
-_PACKAGE_DIR = pathlib.Path(__file__).resolve().parent.parent
 
 
 def save(
-        estimator, path, *, model_name='', model_version='', details=None, fold=True,
-        overwrite=False):
+        estimator, path, *, model_name='', model_version='', details=None, card=None,
+        fold=True, overwrite=False):
     """Writes an estimator as a SavedModel that needs nothing but TensorFlow.
 
     `tf.saved_model.load(path)` gives an object with the methods `detect_poses`, `estimate_poses`,
@@ -34,15 +33,15 @@ def save(
     `joint_names`, `joint_edges`, `per_skeleton_joint_names`, `per_skeleton_joint_edges` and
     `per_skeleton_indices`; `crop_model` with `predict_multi`, `input_resolution`, `joint_names`
     and `joint_edges`; and `metadata`, a JSON string. All attributes are tensors or dicts of them.
+    The networks alone are `crop_model.network`, the function `predict` of
+    `crop_network.CropNetwork`, and, if the detector is a `PersonDetector`, `detector.network`, its
+    function of this name, with `detector.input_side_px`.
 
     Without Python code of ours, TensorFlow alone checks types: it refuses float tensors as images,
     but turns float arrays of NumPy into uint8 silently, so make sure of the type.
 
-    For serving there are two signatures with dense arguments and results, padded with zeros after
-    the `n_people` first of each image: `serving_default` (images) and `estimate_poses` (images,
-    boxes, n_boxes).
-
-    Methods and signatures give uncertainties if the estimator does.
+    For serving there are the signatures of `signatures`, and requests to warm a server up. Methods
+    and signatures give uncertainties if the estimator does.
 
     The folder appears under its name when it is complete, never half-written.
 
@@ -52,28 +51,24 @@ def save(
         model_name: String for the metadata.
         model_version: String for the metadata.
         details: JSON-compatible dict for the metadata, e.g. scores and training configuration.
+        card: Model card for the metadata, see `card.check_card`.
         fold: See `freeze.freeze`.
         overwrite: Whether to replace an existing folder.
 
     Raises:
-        ValueError: If the folder exists and `overwrite` is False.
+        ValueError: If the card is none, or the folder exists and `overwrite` is False.
     """
-    path = pathlib.Path(path)
-    if path.exists() and not overwrite:
-        raise ValueError(f'`path` must not exist unless `overwrite` is set. Received: {path}')
-    exported = _exported_module(_frozen_estimator(estimator, fold))
-    exported.metadata = _variable(json.dumps(
-        _metadata(estimator, model_name, model_version, details), sort_keys=True))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = pathlib.Path(tempfile.mkdtemp(prefix=f'.{path.name}.', dir=path.parent))
-    try:
-        tf.saved_model.save(exported, str(temporary / 'new'), signatures=_signatures(exported))
-        slimming.slim(temporary / 'new')
-        if path.exists():
-            path.rename(temporary / 'old')
-        (temporary / 'new').rename(path)
-    finally:
-        shutil.rmtree(temporary)
+    card = card_lib.check_card(card)
+    with folders.written_whole(path, overwrite) as folder:
+        exported = _exported_module(_frozen_estimator(estimator, fold))
+        exported.metadata = _variable(json.dumps({
+            **_metadata(estimator, model_name, model_version, details), 'card': card}))
+        selections = crop_network.JointSelections(
+            estimator.crop_model.joint_names, estimator.crop_model.joint_edges)
+        tf.saved_model.save(
+            exported, str(folder), signatures=signatures.make_signatures(exported, selections))
+        slimming.slim(folder)
+        warmup.write(folder, model_name)
 
 
 def load(name_or_path='default'):
@@ -87,56 +82,22 @@ def load(name_or_path='default'):
         The loaded SavedModel; see `save` for what it has.
 
     Raises:
-        ValueError: If there is no such model, or the folder holds none.
+        ValueError: If there is no such model, or the folder holds none or a damaged one.
     """
-    return tf.saved_model.load(str(find(name_or_path)))
-
-
-def find(name_or_path='default'):
-    """Path of an export, without loading it; arguments and errors are those of `load`.
-
-    Returns:
-        `pathlib.Path` of the folder.
-    """
-    named = _named_models()
-    name = str(name_or_path)
-    if name in named:
-        return named[name]
-    path = pathlib.Path(name_or_path)
-    if (path / 'saved_model.pb').is_file():
-        return path
-    if path.exists():
+    folder = releases.find(name_or_path)
+    try:
+        return tf.saved_model.load(str(folder))
+    except Exception as error:  # Damage shows in many ways, by errors of many types.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ValueError(
-            '`name_or_path` must be the folder of a SavedModel, which has a file saved_model.pb. '
-            f'Received: {path}')
-    raise ValueError(
-        f'`name_or_path` must be the path of a SavedModel or one of {sorted(named)}. '
-        f'Received: {name!r}')
-
-
-def _named_models():
-    """Dict from `name/version`, and `name` for the highest version, to folder."""
-    models = {}
-    # The copy in an installed package goes before the one in a checkout.
-    for folder in (_PACKAGE_DIR.parent / 'saved_models', _PACKAGE_DIR / 'saved_models'):
-        versions = sorted(
-            (file.parent for file in folder.glob('*/*/saved_model.pb')), key=_version_key)
-        for version in versions:
-            models[version.parent.name] = version
-            models[f'{version.parent.name}/{version.name}'] = version
-    return models
-
-
-def _version_key(folder):
-    """Sorts `10` behind `9` and `1.10` behind `1.9`."""
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part)
-            for part in folder.name.split('.')]
+            f'`name_or_path` must be a whole SavedModel; a file in it is damaged or missing. '
+            f'Received: {folder} ({reason})') from error
 
 
 def _frozen_estimator(estimator, fold):
     return estimator_lib.PoseEstimator(
         _FrozenCropModel(estimator.crop_model, fold),
-        None if estimator.detector is None else _FrozenDetector(estimator.detector, fold),
+        _frozen_detector(estimator.detector, fold),
         mean_bone_lengths_mm=estimator.mean_bone_lengths_mm,
         **dataclasses.asdict(estimator.config))
 
@@ -147,10 +108,8 @@ class _FrozenCropModel:
         self.joint_names = network.joint_names
         self.joint_edges = network.joint_edges
         self.mirror_mapping = network.mirror_mapping
-        self._predict = freeze.freeze(
-            lambda image, intrinsics: [
-                network.predict(image, intrinsics)[name] for name in network.output_shapes],
-            network.tensor_specs(), fold)
+        self._predict = _frozen_outputs(
+            network.predict, list(network.output_shapes), network.tensor_specs(), fold)
 
     def __call__(self, image, intrinsics):
         return self._predict(image, intrinsics)[0]
@@ -158,6 +117,32 @@ class _FrozenCropModel:
     def predict_with_uncertainty(self, image, intrinsics):
         """See `crop_network.CropNetwork`; for networks that predict uncertainties."""
         return self._predict(image, intrinsics)
+
+
+def _frozen_detector(detector, fold):
+    if not isinstance(detector, person_detector.PersonDetector):
+        return None if detector is None else _FrozenDetector(detector, fold)
+    return person_detector.PersonDetector(
+        _FrozenCenterNet(detector.network, fold), detector.input_side_px)
+
+
+class _FrozenCenterNet:
+    def __init__(self, network, fold):
+        self._names = sorted(network.get_concrete_function().structured_outputs)
+        self._predict = _frozen_outputs(
+            network, self._names, [person_detector.NETWORK_SPEC], fold)
+
+    def __call__(self, image, training):
+        return dict(zip(self._names, self._predict(image)))
+
+
+def _frozen_outputs(network, names, input_specs, fold):
+    """A frozen network with a list of the named outputs of one that gives a dict."""
+    def outputs(*tensors):
+        results = network(*tensors)
+        return [results[name] for name in names]
+
+    return freeze.freeze(outputs, input_specs, fold)
 
 
 class _FrozenDetector:
@@ -194,6 +179,12 @@ def _exported_module(estimator):
     module.crop_model.input_resolution = _variable(estimator.crop_model.input_resolution)
     module.crop_model.joint_names = _variable(estimator.joint_names)
     module.crop_model.joint_edges = _variable(estimator.joint_edges)
+    module.crop_model.network = estimator.crop_model.predict
+    detector = estimator.detector
+    if isinstance(detector, person_detector.PersonDetector):
+        module.detector = tf.Module(name='detector')
+        module.detector.network = detector.network
+        module.detector.input_side_px = _variable(detector.input_side_px)
     return module
 
 
@@ -209,31 +200,6 @@ def _predict_multi(network):
     return predict_multi
 
 
-def _signatures(module):
-    images_spec = tf.TensorSpec([None, None, None, 3], tf.uint8, 'images')
-    boxes_spec = tf.TensorSpec([None, None, 4], tf.float32, 'boxes')
-
-    @tf.function(input_signature=[images_spec], autograph=False)
-    def detect(images):
-        """`detect_poses_batched` with default arguments and dense results."""
-        return _dense(module.detect_poses_batched(images))
-
-    @tf.function(
-        input_signature=[images_spec, boxes_spec, tf.TensorSpec([None], tf.int32, 'n_boxes')],
-        autograph=False)
-    def estimate(images, boxes, n_boxes):
-        """`estimate_poses_batched` with default arguments and dense boxes and results."""
-        boxes = tf.RaggedTensor.from_tensor(boxes, lengths=tf.cast(n_boxes, tf.int64))
-        return _dense(module.estimate_poses_batched(images, boxes))
-
-    return {'serving_default': detect, 'estimate_poses': estimate}
-
-
-def _dense(people):
-    n_people = tf.cast(people['poses3d'].row_lengths(), tf.int32)
-    return {**{name: value.to_tensor() for name, value in people.items()}, 'n_people': n_people}
-
-
 def _metadata(estimator, model_name, model_version, details):
     return {
         'model_name': model_name, 'model_version': model_version,
@@ -244,7 +210,9 @@ def _metadata(estimator, model_name, model_version, details):
         'joint_edges': [list(edge) for edge in estimator.crop_model.joint_edges],
         'skeletons': sorted(estimator.per_skeleton_joint_names),
         'has_detector': estimator.detector is not None,
+        'mirror_mapping': list(estimator.crop_model.mirror_mapping),
         'mean_bone_lengths_mm': estimator.mean_bone_lengths_mm,
+        'fingerprint': card_lib.fingerprint(estimator),
         'config': dataclasses.asdict(estimator.config), 'details': details or {}}
 
 

@@ -76,11 +76,17 @@ def undistort_points(points, distortion_coeffs, n_iterations=5):
 
     def undistort(points, lens):
         """Solves for the undistorted points."""
-        undistorted = points
-        for _ in range(n_iterations):
+        def improve(i, undistorted):
+            """One fixed-point step."""
             radial, tangential, offset = _lens_terms(undistorted, lens)
-            undistorted = (points - offset - undistorted * tangential) / radial
-        return undistorted
+            improved = (points - offset - undistorted * tangential) / radial
+            return i + 1, tf.ensure_shape(improved, undistorted.shape)
+
+        # Repeated steps would fill an estimator's graph, which costs at start-up.
+        start = points + tf.zeros_like(lens[0][..., 0])
+        return tf.while_loop(
+            lambda i, _: i < n_iterations, improve, (0, start),
+            maximum_iterations=n_iterations)[1]
 
     return _unless_all_zero(undistort, points, distortion_coeffs)
 

@@ -2,19 +2,24 @@
 
 import json
 import os
-import pathlib
+import shutil
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.protobuf import fingerprint_pb2, saved_model_pb2
+from tensorflow.python.saved_model.pywrap_saved_model import fingerprinting
 
 import metro_tf
 from metro_tf import crop_network
 from metro_tf import estimator as estimator_lib
-from metro_tf.export import saved_model
+from metro_tf.detection import PersonDetector, center_net
+from metro_tf.export import card, saved_model
 from tests import fakes, test_estimator
+from tests.export import test_card
 
 IMAGE = np.random.default_rng(0).integers(0, 255, [120, 160, 3]).astype(np.uint8)
 DETECTIONS = [[(10, 10, 40, 80, 0.9), (90, 20, 40, 80, 0.7)], [(50, 10, 40, 80, 0.8)]]
@@ -51,7 +56,8 @@ def estimator():
 def folder(estimator, tmp_path_factory):
     path = tmp_path_factory.mktemp('export') / 'fake' / '1'
     saved_model.save(
-        estimator, path, model_name='fake', model_version='1', details={'score': 0.5})
+        estimator, path, model_name='fake', model_version='1', details={'score': 0.5},
+        card=test_card.CARD)
     return path
 
 
@@ -157,6 +163,91 @@ def test_metadata_describe_the_model(loaded):
     assert metadata['details'] == {'score': 0.5}
     assert metadata['config']['nms_similarity'] == 0.4
     assert metadata['mean_bone_lengths_mm'] == [300.0] * 6
+    assert metadata['mirror_mapping'] == list(fakes.MIRROR_MAPPING)
+    assert metadata['card'] == test_card.CARD
+
+
+def test_fingerprint_of_a_model_is_that_of_its_export(estimator, loaded):
+    assert json.loads(loaded.metadata.numpy())['fingerprint'] == card.fingerprint(estimator)
+
+
+def test_fingerprint_of_the_files_is_true(folder):
+    contents = (folder / 'fingerprint.pb').read_bytes(), fingerprinting.CreateFingerprintDef(
+        str(folder))
+    written, expected = map(fingerprint_pb2.FingerprintDef.FromString, contents)
+    for name in ('saved_model_checksum', 'graph_def_program_hash', 'signature_def_hash',
+                 'saved_object_graph_hash', 'checkpoint_hash'):
+        assert getattr(written, name) == getattr(expected, name) != 0
+
+
+def test_bad_cards_leave_nothing(estimator, tmp_path):
+    with pytest.raises(ValueError, match='`card` must be a dict'):
+        saved_model.save(estimator, tmp_path / 'models' / 'model', card={'licence': 'MIT'})
+    assert not (tmp_path / 'models').exists()
+
+
+@pytest.fixture(scope='module')
+def own_detector_folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp('export') / 'own_detector' / '1'
+    saved_model.save(make_estimator_with_own_detector(), path)
+    return path
+
+
+def make_estimator_with_own_detector():
+    keras.utils.set_random_seed(0)
+    net = center_net.build_center_net(
+        n_channels=32, trunk_channels=(8, 8, 16, 32, 64), n_blocks=(0, 0, 0, 0, 1))
+    center_net.shift_logits(net, 3.0)
+    return estimator_lib.PoseEstimator(fakes.FakeCropModel(), PersonDetector(net, 64))
+
+
+def test_network_of_our_detector_stands_alone(own_detector_folder):
+    estimator, loaded = make_estimator_with_own_detector(), metro_tf.load(own_detector_folder)
+    assert int(loaded.detector.input_side_px) == 64
+    image = np.random.default_rng(0).random([2, 64, 96, 3]).astype(np.float32)
+    grids = loaded.detector.network(image)
+    assert set(grids) == {'logits', 'offset', 'log_size'}
+    for name, values in estimator.detector.model(image, training=False).items():
+        np.testing.assert_allclose(grids[name], values, atol=1e-4)
+    arguments = {'num_aug': 1, 'detector_threshold': 0.0, 'max_detections': 3,
+                 'detector_flip_aug': True, 'suppress_implausible_poses': False}
+    expected = estimator.detect_poses(IMAGE, **arguments)
+    assert len(expected['boxes']) == 3
+    test_estimator.assert_same_people(
+        loaded.detect_poses(IMAGE, **arguments), expected, atol=0.05)
+
+
+def test_networks_are_held_once(own_detector_folder):
+    n_weights = make_estimator_with_own_detector().detector.model.count_params()
+    path = own_detector_folder / 'saved_model.pb'
+    graph = saved_model_pb2.SavedModel.FromString(path.read_bytes()).meta_graphs[0].graph_def
+    functions = [node for function in graph.library.function for node in function.node_def]
+    largest = max(node.ByteSize() for node in functions if node.op == 'Const')
+    constants = sum(node.ByteSize() for node in graph.node if node.op == 'Const')
+    assert largest < 10_000  # functions are copied, so they hold no large weights
+    assert 0.9 * 4 * n_weights < constants < 1.1 * 4 * n_weights
+    assert path.stat().st_size < 4 * n_weights + 1_500_000
+
+
+@pytest.mark.parametrize('name, content, reason', [
+    ('saved_model.pb', b'garbage', 'saved_model.pb'), ('saved_model.pb', 0.5, 'saved_model.pb'),
+    ('variables/variables.index', None, 'variables'),
+    ('variables/variables.index', b'garbage', '.'),
+    ('variables/variables.data-00000-of-00001', None, 'variables'),
+    ('variables/variables.data-00000-of-00001', 0.5, '.')])
+def test_damaged_exports_are_refused_by_name(folder, tmp_path, name, content, reason):
+    damaged = tmp_path / 'damaged'
+    shutil.copytree(folder, damaged)
+    whole = (damaged / name).read_bytes()
+    (damaged / name).unlink()
+    for written in [content] if isinstance(content, bytes) else []:
+        (damaged / name).write_bytes(written)
+    for share in [content] if isinstance(content, float) else []:
+        (damaged / name).write_bytes(whole[:int(share * len(whole))])
+    with pytest.raises(ValueError, match=(
+            '`name_or_path` must be a whole SavedModel; a file in it is damaged or missing. '
+            rf'Received: {damaged} \(.*{reason}.*\)')):
+        metro_tf.load(damaged)
 
 
 @pytest.fixture(scope='module')
@@ -187,17 +278,13 @@ def test_uncertainty_is_exported(unsure_folder, kwargs):
         actual['uncertainty'].flat_values, expected['uncertainty'].flat_values, rtol=1e-3)
 
 
-def test_uncertainty_in_signatures_and_metadata(unsure_folder, loaded):
+def test_uncertainty_in_networks_and_metadata(unsure_folder, loaded):
     unsure = metro_tf.load(unsure_folder)
-    result = unsure.signatures['serving_default'](images=tf.constant(np.stack([IMAGE] * 3)))
-    np.testing.assert_array_equal(result['n_people'], [2, 1, 0])
-    assert result['uncertainty'].shape == (3, 2, 7)
-    assert np.all(result['uncertainty'][0] > 0)
-    np.testing.assert_array_equal(result['uncertainty'][1, 1:], np.zeros([1, 7]))
-    given = unsure.signatures['estimate_poses'](
-        images=tf.constant(IMAGE[None]), boxes=tf.constant([[[10.0, 10.0, 40.0, 80.0]]]),
-        n_boxes=tf.constant([1]))
-    assert given['uncertainty'].shape == (1, 1, 7)
+    inputs = np.full([1, 64, 64, 3], 0.2, np.float32), INTRINSICS[np.newaxis]
+    assert set(unsure.crop_model.network(*inputs)) == {'poses', 'uncertainty'}
+    np.testing.assert_allclose(
+        unsure.crop_model.network(*inputs)['uncertainty'][0], 10 * np.arange(1, 8) + 20, atol=0.01)
+    assert set(loaded.crop_model.network(*inputs)) == {'poses'}
     configs = [json.loads(model.metadata.numpy())['config'] for model in (unsure, loaded)]
     assert [config['uncertainty'] for config in configs] == [True, False]
     assert 'uncertainty' not in loaded.detect_poses(IMAGE)
@@ -208,27 +295,6 @@ def test_crop_model_gives_poses_alone(unsure_folder):
     intrinsics = np.array([[[64, 0, 32], [0, 64, 32], [0, 0, 1]]], np.float32)
     poses = crop_model.predict_multi(np.full([1, 64, 64, 3], 0.2, np.float32), intrinsics)
     np.testing.assert_allclose(poses[0, 0], [0, 0, 3200], atol=0.2)
-
-
-def test_default_signature_is_dense(estimator, loaded):
-    images = np.stack([IMAGE] * 3)
-    result = loaded.signatures['serving_default'](images=tf.constant(images))
-    np.testing.assert_array_equal(result['n_people'], [2, 1, 0])
-    assert result['poses3d'].shape == (3, 2, 7, 3)
-    expected = estimator.detect_poses_batched(images)
-    np.testing.assert_allclose(result['poses3d'][1, :1], expected['poses3d'][1], atol=0.05)
-    np.testing.assert_array_equal(result['poses3d'][1, 1:], np.zeros([1, 7, 3]))
-    np.testing.assert_array_equal(result['boxes'][2], np.zeros([2, 5]))
-
-
-def test_estimate_signature_takes_padded_boxes(estimator, loaded):
-    boxes = np.array([[(10, 10, 40, 80), (0, 0, 0, 0)], [(50, 10, 40, 80), (90, 20, 40, 80)]])
-    result = loaded.signatures['estimate_poses'](
-        images=tf.constant(np.stack([IMAGE] * 2)), boxes=tf.constant(boxes, tf.float32),
-        n_boxes=tf.constant([1, 2]))
-    expected = estimator.estimate_poses(IMAGE, boxes[1])
-    np.testing.assert_allclose(result['poses3d'][1], expected['poses3d'], atol=0.05)
-    np.testing.assert_array_equal(result['n_people'], [1, 2])
 
 
 def test_nothing_of_the_python_objects_is_exported(loaded):
@@ -257,34 +323,3 @@ def test_a_failed_export_leaves_nothing(estimator, tmp_path, monkeypatch):
     with pytest.raises(OSError, match='disk full'):
         saved_model.save(estimator, tmp_path / 'models' / 'model')
     assert list((tmp_path / 'models').iterdir()) == []
-
-
-def fake_models(root, *names):
-    for name in names:
-        (root / name).mkdir(parents=True)
-        (root / name / 'saved_model.pb').touch()
-
-
-def test_names_mean_the_highest_version(tmp_path, monkeypatch):
-    monkeypatch.setattr(saved_model, '_PACKAGE_DIR', tmp_path / 'metro_tf')
-    fake_models(tmp_path / 'saved_models', 'default/2', 'default/10', 'default/9', 'small/1.9',
-                'small/1.10')
-    (tmp_path / 'saved_models' / 'default' / '11').mkdir()  # without a model
-    assert saved_model.find('default').name == '10'
-    assert saved_model.find('default/9').name == '9'
-    assert saved_model.find('small').name == '1.10'
-
-
-def test_installed_models_go_before_those_of_a_checkout(tmp_path, monkeypatch):
-    monkeypatch.setattr(saved_model, '_PACKAGE_DIR', tmp_path / 'metro_tf')
-    fake_models(tmp_path, 'saved_models/default/1', 'metro_tf/saved_models/default/1')
-    assert saved_model.find() == tmp_path / 'metro_tf' / 'saved_models' / 'default' / '1'
-
-
-def test_wrong_names_and_folders_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(saved_model, '_PACKAGE_DIR', tmp_path / 'metro_tf')
-    fake_models(tmp_path / 'saved_models', 'default/1')
-    with pytest.raises(ValueError, match="(?s)one of .*'default'.*Received: 'huge'"):
-        metro_tf.load('huge')
-    with pytest.raises(ValueError, match='`name_or_path` must be the folder of a SavedModel'):
-        metro_tf.load(pathlib.Path(tmp_path))

@@ -88,3 +88,108 @@ def test_slimming_twice_changes_nothing(slimmed):
     slimming.slim(slimmed[0])
     again = nodes_and_functions(slimmed[0])
     assert (len(again[0]), len(again[1])) == (len(nodes), len(functions))
+
+
+class Nested(tf.Module):
+    """Functions in functions: a network, a function with two users, and one with one user."""
+
+    def __init__(self):
+        super().__init__()
+        self.weights = tf.Variable(tf.ones([1, 1, 2, 2]))
+        self.calls = tf.Variable(0)
+        self._network = tf.function(
+            lambda x: tf.nn.conv2d(x, self.weights, 1, 'SAME'),
+            input_signature=[tf.TensorSpec([None, None, None, 2])])
+        self._count = tf.function(lambda: self.calls.assign_add(1), input_signature=[])
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 2])])
+    def run(self, image):
+        return {'n_calls': self._count(), 'image': self._network(image) + self._shared(image)}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 2], name='image')])
+    def serve(self, image):
+        difference = tf.reduce_max(image) - tf.reduce_min(image)
+        return {'first': image - self._shared(image), 'second': difference, 'same': image}
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 2])])
+    def _shared(self, image):
+        with tf.control_dependencies([self._count()]):
+            return 2.0 * image
+
+
+@pytest.fixture(scope='module')
+def nested(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('slimming') / 'nested'
+    model = Nested()
+    tf.saved_model.save(model, str(folder), signatures={'serve': model.serve})
+    slimming.slim(folder)
+    return folder
+
+
+IMAGE = np.arange(8, dtype=np.float32).reshape(1, 2, 2, 2)
+
+
+def test_functions_in_functions_compute_the_same(nested):
+    loaded = tf.saved_model.load(str(nested))
+    result = loaded.run(IMAGE)
+    assert int(result['n_calls']) == 1 and int(loaded.calls) == 2
+    np.testing.assert_allclose(
+        result['image'], IMAGE.sum(axis=-1, keepdims=True) + 2 * IMAGE)
+    for result in (loaded.serve(IMAGE), loaded.signatures['serve'](image=tf.constant(IMAGE))):
+        np.testing.assert_allclose(result['first'], -IMAGE)
+        np.testing.assert_allclose(result['same'], IMAGE)
+        assert float(result['second']) == 7
+
+
+def test_calls_become_branches_except_those_of_networks(nested):
+    nodes, functions = nodes_and_functions(nested)
+    [network] = [function for function in functions
+                 if any(node.op == 'Conv2D' for node in function.node_def)]
+    called = {node.attr['f'].func.name for node in nodes
+              if node.op in ('PartitionedCall', 'StatefulPartitionedCall')}
+    assert called == {network.signature.name}
+    assert network.attr['_noinline'].b
+    branches = [node for node in nodes if node.op in ('Case', 'StatelessCase')]
+    assert len(branches) >= 3
+    assert not any(node.attr['_lower_using_switch_merge'].b for node in branches)
+
+
+def test_wrapper_of_a_signature_takes_the_body(tmp_path):
+    class Served(tf.Module):
+        pass
+
+    served = tf.function(
+        lambda x, y: {'sum': x + y, 'x': x}, input_signature=[
+            tf.TensorSpec([], tf.float32, 'x'), tf.TensorSpec([], tf.float32, 'y')])
+    tf.saved_model.save(Served(), str(tmp_path), signatures={'served': served})
+    slimming.slim(tmp_path)
+    nodes, functions = nodes_and_functions(tmp_path)
+    assert not any(node.op in ('Case', 'StatelessCase') for node in nodes)
+    [wrapper] = [function for function in functions
+                 if 'signature_wrapper' in function.signature.name]
+    assert [node.op for node in wrapper.node_def].count('AddV2') == 1
+    loaded = tf.saved_model.load(str(tmp_path))
+    result = loaded.signatures['served'](x=tf.constant(1.0), y=tf.constant(2.0))
+    assert (float(result['sum']), float(result['x'])) == (3, 1)
+
+
+def test_names_are_short(nested):
+    nodes, functions = nodes_and_functions(nested)
+    assert max(len(node.name) for node in nodes) <= 4
+    for function in functions:
+        names = [node.name for node in function.node_def]
+        assert len(set(names)) == len(names)
+
+
+def test_sessions_read_the_variables_but_do_not_save_them(nested, tmp_path):
+    v1 = tf.compat.v1
+    with v1.Session(graph=tf.Graph()) as session:
+        meta_graph = v1.saved_model.loader.load(session, ['serve'], str(nested))
+        signature = meta_graph.signature_def['serve']
+        result = session.run(
+            signature.outputs['first'].name, {signature.inputs['image'].name: IMAGE})
+        np.testing.assert_allclose(result, -IMAGE)
+        saver = meta_graph.saver_def
+        with pytest.raises(tf.errors.InvalidArgumentError, match='cannot save the variables'):
+            session.run(
+                saver.save_tensor_name, {saver.filename_tensor_name: str(tmp_path / 'again')})
