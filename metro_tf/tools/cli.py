@@ -7,13 +7,10 @@ import sys
 import time
 
 from metro_tf import version
-from metro_tf.tools import argument_types, loading, person_commands, writers
+from metro_tf.tools import (
+    argument_types, export_commands, loading, model_info, person_commands, writers)
 
 EXIT_OK, EXIT_BAD_INPUT, EXIT_INTERRUPTED = 0, 2, 130
-
-# What the metadata repeat of a model's attributes.
-_INFO_SHOWN_BEFORE = ('model_name', 'model_version', 'joint_names', 'joint_edges', 'skeletons')
-_KEY_WIDTH = 22
 
 _DESCRIPTION = 'Absolute, metric-scale 3D poses of the people in photos.'
 _EPILOG = """\
@@ -23,6 +20,7 @@ examples:
   metro-tf info                                 what the default model predicts
   metro-tf heatmaps photo.jpg --crop-model crop_model.keras    what a crop model looks at
   metro-tf volumes photo.jpg --crop-model crop_model.keras     its volumes, into a file
+  metro-tf export-onnx --out onnx_model         the default model without TensorFlow
 
 `metro-tf COMMAND --help` explains the options of a command."""
 _DETECT_DESCRIPTION = """\
@@ -38,6 +36,7 @@ examples:
   metro-tf detect phone.jpg --fov 70           if you know the camera: distances depend on it
   metro-tf detect crowd.jpg --threshold 0.2    finds more people, and more that are none
   metro-tf detect photo.jpg --skeleton coco_17 --num-aug 1    other joints; faster, less exact
+  metro-tf detect photo.jpg --server http://localhost:8501    by a model server
 
 A photo does not tell its camera's field of view, and without it nobody can tell how far away
 people are. Halving the (tangent of the half) angle doubles the distance. 55 degrees is typical;
@@ -92,16 +91,18 @@ def _make_parser():
     _add_detect_arguments(detect)
     detect.set_defaults(run=_run_detect)
     person_commands.add_heatmaps(commands).set_defaults(
-        run=_about_person(person_commands.run_heatmaps))
+        run=_telling(person_commands.run_heatmaps))
     person_commands.add_volumes(commands).set_defaults(
-        run=_about_person(person_commands.run_volumes))
+        run=_telling(person_commands.run_volumes))
+    export_commands.add_onnx(commands).set_defaults(run=_telling(export_commands.run_onnx))
+    export_commands.add_tflite(commands).set_defaults(run=_telling(export_commands.run_tflite))
     info = commands.add_parser(
         'info', help='describe a model', formatter_class=raw, epilog=_INFO_EPILOG,
         description='Tells what a model predicts, how it was made and how good it is.')
     info.add_argument(
         'model', nargs='?', default='default', metavar='MODEL',
         help='name or path of a model (default: %(default)s)')
-    info.set_defaults(run=_run_info)
+    info.set_defaults(run=_telling(model_info.run))
     return parser
 
 
@@ -113,7 +114,12 @@ def _add_detect_arguments(parser):
         help='folder for the results, made if needed (default: %(default)s)')
     parser.add_argument(
         '--model', default='default', metavar='NAME_OR_PATH',
-        help='name of a model or path of a SavedModel (default: %(default)s)')
+        help='name of a model or path of a SavedModel; with --server its name there '
+             '(default: %(default)s)')
+    parser.add_argument(
+        '--server', metavar='URL',
+        help='let a server of TensorFlow Serving do the work: http://host:8501 (REST) or '
+             'grpc://host:8500')
     argument_types.add_fov(parser)
     parser.add_argument(
         '--num-aug', default=5, metavar='N', type=argument_types.positive_int,
@@ -133,7 +139,7 @@ def _run_detect(arguments, load_model):
         _prepare_output(arguments)
         jobs = _jobs_with_usable_files(arguments)
         if jobs:
-            model = loading.load(arguments.model, load_model)
+            model = _load(arguments, load_model)
             model.check_skeleton(arguments.skeleton)
     except (ValueError, OSError) as error:
         _complain(loading.message_of(error))
@@ -145,6 +151,15 @@ def _run_detect(arguments, load_model):
     if n_failed:
         _complain(f'{n_failed} of {len(arguments.photos)} photos could not be processed')
     return EXIT_BAD_INPUT if n_failed else EXIT_OK
+
+
+def _load(arguments, load_model):
+    """The model that is asked for, on a server or here."""
+    if arguments.server is None:
+        return loading.load(arguments.model, load_model)
+    loading.quiet_tensorflow()
+    from metro_tf.tools import served_model
+    return served_model.ServedModel(arguments.server, arguments.model)
 
 
 def _jobs_with_usable_files(arguments):
@@ -222,52 +237,17 @@ def _table(poses):
     return '\n'.join(lines) + '\n'
 
 
-def _about_person(command):
-    """Makes one of the commands on a person tell its result or what went wrong."""
+def _telling(command):
+    """Makes a command tell its result or what went wrong."""
     def run(arguments, load_model):
         try:
-            print(command(arguments, load_model))
+            text = command(arguments, load_model)
         except (ValueError, OSError) as error:
             _complain(loading.message_of(error))
             return EXIT_BAD_INPUT
+        print(text)
         return EXIT_OK
     return run
-
-
-def _run_info(arguments, load_model):
-    try:
-        model = loading.load(arguments.model, load_model)
-    except ValueError as error:
-        _complain(loading.message_of(error))
-        return EXIT_BAD_INPUT
-    names, edges = model.joints('')
-    print(f'model      {model.identity["name"]}, version {model.identity["version"]}')
-    print(f'joints     {len(names)}, with {len(edges)} bones: {" ".join(names)}')
-    print('skeletons  for --skeleton:')
-    for skeleton in model.skeletons:
-        print(f'    {skeleton:<{_KEY_WIDTH}} {len(model.joints(skeleton)[0])} joints')
-    details = {
-        key: value for key, value in model.metadata.items()
-        if key not in _INFO_SHOWN_BEFORE}
-    if details:
-        print('details')
-        _print_nested(details, indent=4)
-    return EXIT_OK
-
-
-def _print_nested(values, indent):
-    for key, value in values.items():
-        if isinstance(value, dict):
-            print(f'{"":{indent}}{key}')
-            _print_nested(value, indent + 4)
-        else:
-            print(f'{"":{indent}}{key:<{_KEY_WIDTH}} {_rounded(value)}')
-
-
-def _rounded(value):
-    if isinstance(value, list):
-        return ' '.join(str(_rounded(item)) for item in value)
-    return f'{value:.5g}' if isinstance(value, float) else value
 
 
 def _complain(message):

@@ -2,7 +2,9 @@
 
 import contextlib
 import json
+import math
 import os
+import sys
 
 import numpy as np
 
@@ -25,17 +27,12 @@ class ExportedModel:
     def __init__(self, model, name_or_path):
         self._model = model
         self.metadata = _parse_metadata(getattr(self._model, 'metadata', None))
-        # What a model does not tell of itself, the user's way to name it says best.
-        self.identity = {
-            'name': self.metadata.get('model_name') or str(name_or_path),
-            'version': self.metadata.get('model_version') or 'unknown'}
+        self.identity = identity_of(self.metadata, name_or_path)
         self.skeletons = sorted(name for name in self._model.per_skeleton_joint_names if name)
 
     def check_skeleton(self, skeleton):
         """Raises a `ValueError` that lists the model's skeletons if this is none of them."""
-        if skeleton and skeleton not in self.skeletons:
-            raise ValueError(
-                f'`--skeleton` must be one of {", ".join(self.skeletons)}. Received: {skeleton!r}')
+        check_skeleton(skeleton, self.skeletons)
 
     def joints(self, skeleton):
         """Names and edges of a skeleton, of the whole model for an empty name."""
@@ -59,19 +56,11 @@ class ExportedModel:
         Returns:
             `writers.PhotoPoses`.
         """
-        from metro_tf.geometry import camera
         results = self._model.detect_poses(
             image, default_fov_degrees=arguments.fov, num_aug=arguments.num_aug,
             skeleton=arguments.skeleton, detector_threshold=arguments.threshold)
-        names, edges = self.joints(arguments.skeleton)
-        intrinsics = camera.intrinsics_from_fov(arguments.fov, image.shape[:2])
-        return writers.PhotoPoses(
-            file_name=file_name, image_shape=image.shape[:2],
-            boxes=np.asarray(results['boxes']), poses3d=np.asarray(results['poses3d']),
-            poses2d=np.asarray(results['poses2d']), joint_names=names, joint_edges=edges,
-            intrinsics=np.asarray(intrinsics), fov_degrees=arguments.fov,
-            uncertainty_mm=np.asarray(results['uncertainty'])
-            if 'uncertainty' in results else None)
+        return photo_poses(
+            results, self.joints(arguments.skeleton), image, file_name, arguments.fov)
 
     def surest_box(self, image):
         """Box of the most confident detection in one image.
@@ -86,6 +75,51 @@ class ExportedModel:
             image, num_aug=1, skeleton='', max_detections=1,
             suppress_implausible_poses=False)['boxes'])
         return boxes[np.argmax(boxes[:, 4])] if len(boxes) else None
+
+
+def identity_of(metadata, name_or_path):
+    """Dict with the `name` and `version` of a model, as far as its metadata tell."""
+    # What a model does not tell of itself, the user's way to name it says best.
+    return {
+        'name': metadata.get('model_name') or str(name_or_path),
+        'version': metadata.get('model_version') or 'unknown'}
+
+
+def check_skeleton(skeleton, known):
+    """Raises a `ValueError` that lists the known names unless a name is empty or one of them."""
+    if skeleton and skeleton not in known:
+        raise ValueError(
+            f'`--skeleton` must be one of {", ".join(known)}. Received: {skeleton!r}')
+
+
+def photo_poses(results, joints, image, file_name, fov_degrees):
+    """The people in a photo.
+
+    Args:
+        results: Dict of arrays or tensors, as `PoseEstimator.detect_poses` gives it.
+        joints: Pair of joint names and edges.
+        image: uint8 array `[height, width, 3]`.
+        file_name: Name of the photo.
+        fov_degrees: Float, the field of view that was assumed along the larger side.
+
+    Returns:
+        `writers.PhotoPoses`.
+    """
+    arrays = {
+        name: np.asarray(results[name])
+        for name in ('boxes', 'poses3d', 'poses2d', 'uncertainty') if name in results}
+    uncertainty_mm = arrays.pop('uncertainty', None)
+    return writers.PhotoPoses(
+        file_name=file_name, image_shape=image.shape[:2], joint_names=joints[0],
+        joint_edges=joints[1], intrinsics=assumed_intrinsics(fov_degrees, image.shape),
+        fov_degrees=fov_degrees, uncertainty_mm=uncertainty_mm, **arrays)
+
+
+def assumed_intrinsics(fov_degrees, image_shape):
+    """As `geometry.camera.intrinsics_from_fov`, in NumPy: `[3, 3]`, px."""
+    height, width = image_shape[:2]
+    focal = max(height, width) / (2 * math.tan(math.radians(fov_degrees) / 2))
+    return np.array([[focal, 0, width / 2], [0, focal, height / 2], [0, 0, 1]], np.float32)
 
 
 def load(name_or_path, load_model=None):
@@ -114,11 +148,16 @@ def quiet_tensorflow():
 @contextlib.contextmanager
 def explained(what_failed):
     """Turns the errors that mean unusable input, rather than a defect, into `ValueError`."""
-    import tensorflow as tf
     try:
         yield
-    except (ValueError, OSError, tf.errors.OpError) as error:
+    except (ValueError, OSError, *_errors_of_graphs()) as error:
         raise ValueError(f'{what_failed}: {message_of(error)}') from error
+
+
+def _errors_of_graphs():
+    """TensorFlow's errors, where it was imported at all."""
+    tensorflow = sys.modules.get('tensorflow')
+    return (tensorflow.errors.OpError,) if tensorflow else ()
 
 
 def message_of(error):
