@@ -95,7 +95,9 @@ class CropModel(keras.Model):
         if can_be_empty:
             # Convolutions of an empty batch have the wrong number of channels in TF 2.15 (oneDNN).
             n_missing = tf.cast(n_examples == 0, tf.int32)
-            image = tf.pad(image, [[0, n_missing], [0, 0], [0, 0], [0, 0]])
+            # Not by `tf.pad`, behind which converters do not know the size of the image.
+            missing = tf.zeros([n_missing, side, side, 3], image.dtype)
+            image = tf.concat([image, missing], axis=0)
         features = self.backbone(image, training=training)
         stride_px = self.heatmap_config.stride_used(training)
         name = 'stride_px' if training or not self.heatmap_config.test_stride_px else (

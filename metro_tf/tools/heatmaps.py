@@ -55,11 +55,11 @@ class PersonHeatmaps:
     planes: tuple
 
 
-def load_crop_model(path):
+def load_crop_model(name_or_path):
     """Loads a crop model whose heatmaps can be shown.
 
     Args:
-        path: Path of a `.keras` file.
+        name_or_path: Release or file, see `models.load_crop_model`.
 
     Returns:
         `Metrabs`, `MargiPose`, `AbsoluteMargiPose` or one of `volumes.MODELS`.
@@ -67,7 +67,7 @@ def load_crop_model(path):
     Raises:
         ValueError: If there is no such file, it cannot be loaded or holds something else.
     """
-    return person_crops.load_crop_model(path, (*_PLANES, *volumes.MODELS))
+    return person_crops.load_crop_model(name_or_path, (*_PLANES, *volumes.MODELS))
 
 
 def of_person(image, box, crop_model, fov_degrees, indices):

@@ -12,14 +12,15 @@ away from the camera. Dashed lines cross at the predicted position. Beside the n
 deviation of the joint in space, if the model tells it: the wider the heatmaps, the larger."""
 _HEATMAPS_EPILOG = """\
 examples:
-  metro-tf heatmaps photo.jpg --crop-model runs/own/crop_model.keras
+  metro-tf heatmaps photo.jpg --crop-model default
   metro-tf heatmaps photo.jpg --crop-model crop_model.keras --joints lwri,rwri --out wrists.png
   metro-tf heatmaps photo.jpg --crop-model crop_model.keras --box 210,40,180,400
 
-A crop model is a .keras file that training.train wrote. Of Metrabs, the heatmap of the 2D head is
-drawn over the photo; beside it are the sums of the metric volume, which has its own scale, along z,
-x and y. Of MargiPose and AbsoluteMargiPose the last stage is shown, with xy over the photo. Of
-CoarseToFine, Decoupled and Pose25D these are the largest values of the volume along z, x and y.
+A crop model is a release such as default, an .npz file with its weights, or a .keras file that
+training.train wrote. Of Metrabs, the heatmap of the 2D head is drawn over the photo; beside it are
+the sums of the metric volume, which has its own scale, along z, x and y. Of MargiPose and
+AbsoluteMargiPose the last stage is shown, with xy over the photo. Of CoarseToFine, Decoupled and
+Pose25D these are the largest values of the volume along z, x and y.
 Write --box=-20,40,180,400 if the first number is negative.
 
 How to read it: one compact spot means that the network is sure. Two spots, often left and right of
@@ -37,9 +38,10 @@ examples:
   metro-tf volumes photo.jpg --crop-model crop_model.keras --out person.npz --picture person.png
   metro-tf volumes photo.jpg --crop-model crop_model.keras --joints lwri,rwri --box 210,40,180,400
 
-A crop model is a .keras file that training.train wrote, of CoarseToFine or Decoupled, whose values
-are scores, about 1 at a joint and 0 elsewhere, or of Pose25D, whose values are probabilities. Those
-of CoarseToFine are of the last stage. docs/api.md lists the arrays of the file.
+A crop model is a release, an .npz file with its weights, or a .keras file that training.train
+wrote. It is a CoarseToFine or Decoupled, whose values are scores, about 1 at a joint and 0
+elsewhere, or a Pose25D, whose values are probabilities. Those of CoarseToFine are of the last
+stage. docs/api.md lists the arrays of the file.
 Write --box=-20,40,180,400 if the first number is negative.
 
 exit code: 0 if all was written, 2 if an argument or a file was bad or nobody was found."""
@@ -133,7 +135,8 @@ def run_volumes(arguments, load_model):
 def _add_photo_arguments(parser):
     parser.add_argument('photo', metavar='PHOTO', help='image file, e.g. JPEG, PNG, WebP or TIFF')
     parser.add_argument(
-        '--crop-model', required=True, metavar='FILE', help='.keras file of the crop model')
+        '--crop-model', required=True, metavar='MODEL',
+        help='release (default), .npz or .keras file of the crop model')
     parser.add_argument(
         '--box', metavar='LEFT,TOP,WIDTH,HEIGHT', type=argument_types.box,
         help='where the person is, px (default: the surest detection of --model)')

@@ -1,6 +1,5 @@
 """One person in a photo as a crop model gets it: what the commands for its heatmaps share."""
 
-import keras
 import numpy as np
 
 from metro_tf import models
@@ -8,34 +7,30 @@ from metro_tf.cropping import people
 from metro_tf.geometry import camera
 
 
-def load_crop_model(path, accepted):
+def load_crop_model(name_or_path, accepted):
     """Loads a crop model of certain classes.
 
     Args:
-        path: Path of a `.keras` file.
+        name_or_path: Release or file, see `models.load_crop_model`.
         accepted: Collection of classes.
 
     Returns:
         A model of one of them that predicts depths.
 
     Raises:
-        ValueError: If there is no such file, it cannot be loaded or holds something else.
+        ValueError: If there is no such model, it cannot be loaded or is another one.
     """
     try:
-        model = models.load_crop_model(path)
-    except Exception as error:  # Keras answers unusable files with nearly any type of error.
-        reason = (str(error) or type(error).__name__).strip().splitlines()[0]
-        raise ValueError(
-            f'{path}: Keras {keras.__version__} cannot load this file as a model ({reason}). It '
-            'must be a .keras file of training.train; Keras 2 and 3 do not read each other\'s.'
-        ) from error
+        model = models.load_crop_model(name_or_path)
+    except ValueError as error:
+        raise ValueError(f'`--crop-model` must be a model that can be loaded. {error}') from error
     if type(model) not in accepted:
         raise ValueError(
-            f'{path}: the model must be one of {", ".join(cls.__name__ for cls in accepted)}. '
-            f'Received: {type(model).__name__}')
+            f'{name_or_path}: the model must be one of '
+            f'{", ".join(cls.__name__ for cls in accepted)}. Received: {type(model).__name__}')
     if not model.is_absolute:
         raise ValueError(
-            f'{path}: the model must predict depths. '
+            f'{name_or_path}: the model must predict depths. '
             f'Received: {type(model).__name__} that does not')
     return model
 

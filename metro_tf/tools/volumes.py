@@ -107,11 +107,11 @@ class PersonVolumes:
             axis=-1)
 
 
-def load_crop_model(path):
+def load_crop_model(name_or_path):
     """Loads a crop model whose volumes are aligned with the image.
 
     Args:
-        path: Path of a `.keras` file.
+        name_or_path: Release or file, see `models.load_crop_model`.
 
     Returns:
         `CoarseToFine`, `Decoupled` or `Pose25D`.
@@ -119,7 +119,7 @@ def load_crop_model(path):
     Raises:
         ValueError: If there is no such file, it cannot be loaded or holds something else.
     """
-    return person_crops.load_crop_model(path, MODELS)
+    return person_crops.load_crop_model(name_or_path, MODELS)
 
 
 def of_person(image, box, crop_model, fov_degrees, indices):

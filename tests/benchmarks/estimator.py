@@ -18,6 +18,7 @@ import time
 import numpy as np
 import tensorflow as tf
 
+from metro_tf import releases
 from metro_tf.export import saved_model
 
 _ROUNDS = 30
@@ -132,7 +133,7 @@ def main():
     """Measures and prints."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--model', default='default', help='name or path of an export')
-    path = saved_model.find(parser.parse_args().model)
+    path = releases.find(parser.parse_args().model)
     report_start(path)
     model = saved_model.load(path)
     print(f'{"case":<46} {"call":>8} {"network":>8} {"ratio":>6} {"CPU":>6} {"published":>9}')

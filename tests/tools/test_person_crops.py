@@ -21,14 +21,13 @@ def test_unusable_files(tmp_path, content):
     path = tmp_path / 'model.keras'
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValueError, match=r'model.keras: Keras .* cannot load this file as a mo'):
+    with pytest.raises(ValueError, match='`--crop-model` must be .* loaded. .*model.keras'):
         person_crops.load_crop_model(path, [models.Metrabs])
 
 
 def test_other_models_are_refused(tmp_path):
     common.make_backbone().save(tmp_path / 'model.keras')
-    with pytest.raises(ValueError, match='model.keras: the model must be one of Metrabs, Pose25D.*'
-                                         r'Received: (Functional|Model)'):
+    with pytest.raises(ValueError, match='must hold a crop model. Received: .*model.keras'):
         person_crops.load_crop_model(
             tmp_path / 'model.keras', [models.Metrabs, models.Pose25D])
 
