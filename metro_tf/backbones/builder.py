@@ -9,9 +9,13 @@ FAMILIES = {
     'compact_resnet': compact_resnet.COMPACT_RESNET,
     'mobilenet_v3_small': mobilenet_v3.SMALL,
     'mobilenet_v3_large': mobilenet_v3.LARGE,
+    'mobilenet_v3_small_1024': mobilenet_v3.SMALL_1024,
+    'mobilenet_v3_large_1280': mobilenet_v3.LARGE_1280,
     'resnet50': resnet.RESNET50,
     'resnet50_v2': resnet.RESNET50_V2,
-    'efficientnet_v2_s': efficientnet_v2.SMALL}
+    'efficientnet_v2_s': efficientnet_v2.SMALL,
+    'efficientnet_v2_m': efficientnet_v2.MEDIUM,
+    'efficientnet_v2_l': efficientnet_v2.LARGE}
 
 
 def build_backbone(
@@ -21,7 +25,8 @@ def build_backbone(
 
     Cell i of the output has the centre of its receptive field at pixel
     `output_stride * i + output_stride / 2` (integer pixel centres), which is what the heatmap
-    layers assume. The same weights fit every stride; smaller strides cost more computation.
+    layers assume; it is one pixel further in MobileNetV3 with the last layer, which was trained
+    like that. The same weights fit every stride; smaller strides cost more computation.
 
     Args:
         name: A key of `FAMILIES`.
@@ -51,7 +56,8 @@ def build_backbone(
     network = chosen.make_network()
     backbone = striding.restride(
         network, chosen.scaling, input_shape, output_stride=output_stride,
-        centred_stride=centred_stride, test_stride=test_stride, bn_momentum=bn_momentum)
+        centred_stride=centred_stride, test_stride=test_stride, bn_momentum=bn_momentum,
+        first_padding=chosen.first_padding)
     if weights is not None:
         _load_weights(backbone, network, name, weights)
     return backbone

@@ -1,7 +1,7 @@
 """What the builders need to know about a published network."""
 
 import dataclasses
-from typing import Callable
+from typing import Callable, Optional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,7 +14,11 @@ class Family:
             its first layer.
         scaling: Dict, the arguments of `InputScaling` that this network expects.
         taps: Dict from stride (4, 8, 16) to the name of the last layer at that stride.
+        first_padding: Padding (before, after) of the first convolution, if it was trained with
+            another one than half its kernel on both sides. With (0, 1) instead of (1, 1), every
+            cell sees the pixel to the lower right of its own.
     """
     make_network: Callable
     scaling: dict
     taps: dict
+    first_padding: Optional[tuple] = None

@@ -113,6 +113,23 @@ def build_encoder(crop_side_px=256, *, n_channels=256, n_levels=4):
     return keras.Model(image, _residual(x, 2 * n_channels, 'lowest'), name='hourglass_encoder')
 
 
+def settings_of(network):
+    """The settings that `build_stacked_hourglass` made a network with.
+
+    Args:
+        network: Result of `build_stacked_hourglass`.
+
+    Returns:
+        Dict with `variant`, `n_channels`, `n_levels` and `n_stages`.
+    """
+    names = [layer.name for layer in network.layers]
+    inner = max(name.count('_inner') for name in names)
+    return {
+        'variant': network.name.rpartition('_')[2],
+        'n_channels': 4 * network.get_layer('stem_conv').filters, 'n_levels': inner + 1,
+        'n_stages': sum(name.endswith('_volumes') and '_merge_' not in name for name in names)}
+
+
 def _stem(image, n_channels, n_modules):
     """Features of stride 4, and those behind the pooling, with half as many channels."""
     conv = padded.PaddedConv2D(

@@ -28,7 +28,7 @@ ANALYSIS_SIDE_PX = 512
 
 def restride(
         network, scaling, input_shape=(None, None, 3), *, output_stride=32, centred_stride=None,
-        test_stride=None, bn_momentum=None):
+        test_stride=None, bn_momentum=None, first_padding=None):
     """Rebuilds a network of `keras.applications` with another output stride and a centred grid.
 
     Args:
@@ -42,6 +42,7 @@ def restride(
         test_stride: If given, the stride of the output when not in training, one of
             `OUTPUT_STRIDES` up to `output_stride`. Centred unless `centred_stride` is 0.
         bn_momentum: If given, the momentum of all batch normalisations.
+        first_padding: See `family.Family`.
 
     Returns:
         New functional model with new weights in the same order and of the same shapes, from
@@ -71,6 +72,9 @@ def restride(
         if layer is first_layer:
             return input_scaling.InputScaling(**scaling, name='input_scaling')
         rebuilt = _rebuild_layer(layer, output_stride, centred_stride, bn_momentum)
+        if first_padding is not None and layer.input is first_layer.output:
+            return type(rebuilt).from_config(
+                {**rebuilt.get_config(), 'explicit_padding': first_padding})
         if test_stride in (None, output_stride):
             return rebuilt
         return _with_two_strides(rebuilt, _rebuild_layer(

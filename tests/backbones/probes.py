@@ -4,6 +4,7 @@ import functools
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from metro_tf.backbones import builder, padded, striding
@@ -42,6 +43,16 @@ class PaddedMean(keras.layers.Layer):
             padded.pad_image(inputs, self.padding), self.size, self.stride, 'VALID')
 
 
+# Networks that take most of a minute to build.
+HEAVY = ('efficientnet_v2_m', 'efficientnet_v2_l')
+
+
+def families():
+    """Names of all families for `pytest.mark.parametrize`, with the heavy ones marked as slow."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in HEAVY))
+            for name in builder.FAMILIES]
+
+
 @functools.lru_cache(maxsize=None)
 def network(name):
     """The published network, built once per test run."""
@@ -51,8 +62,10 @@ def network(name):
 @functools.lru_cache(maxsize=None)
 def restrided(name, output_stride):
     """The backbone at a stride. The builder does the same, on a network of its own."""
+    chosen = builder.FAMILIES[name]
     return striding.restride(
-        network(name), builder.FAMILIES[name].scaling, output_stride=output_stride)
+        network(name), chosen.scaling, output_stride=output_stride,
+        first_padding=chosen.first_padding)
 
 
 @functools.lru_cache(maxsize=None)

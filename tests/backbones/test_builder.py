@@ -9,12 +9,14 @@ from metro_tf.backbones import builder
 from tests.backbones import probes
 
 N_CHANNELS = {
-    'compact_resnet': 192, 'mobilenet_v3_small': 576, 'mobilenet_v3_large': 960, 'resnet50': 2048,
-    'resnet50_v2': 2048, 'efficientnet_v2_s': 1280}
+    'compact_resnet': 192, 'mobilenet_v3_small': 576, 'mobilenet_v3_large': 960,
+    'mobilenet_v3_small_1024': 1024, 'mobilenet_v3_large_1280': 1280, 'resnet50': 2048,
+    'resnet50_v2': 2048, 'efficientnet_v2_s': 1280, 'efficientnet_v2_m': 1280,
+    'efficientnet_v2_l': 1280}
 
 CASES = [
     pytest.param(name, stride, marks=[pytest.mark.slow] * (
-        name == 'efficientnet_v2_s' and stride == 8))
+        name in probes.HEAVY or name == 'efficientnet_v2_s' and stride == 8))
     for name in builder.FAMILIES for stride in (32, 8)]
 
 
@@ -34,6 +36,15 @@ def test_weights_of_all_strides_are_those_of_the_published_network(name, stride)
     published = [tuple(weight.shape) for weight in probes.network(name).weights]
     weights = probes.restrided(name, stride).weights
     assert [tuple(weight.shape) for weight in weights] == published
+
+
+def test_last_layer_is_the_hard_swish_of_a_convolution():
+    backbone = probes.restrided('mobilenet_v3_small_1024', 32)
+    layer = backbone.get_layer('Conv_2')
+    assert tuple(layer.kernel.shape) == (1, 1, 576, 1024) and layer.use_bias
+    values = keras.Model(backbone.input, [layer.output, backbone.output])(random_images())
+    before, after = (np.asarray(value) for value in values)
+    np.testing.assert_allclose(after, before * np.clip(before + 3, 0, 6) / 6, atol=1e-6)
 
 
 def test_weights_move_between_strides():

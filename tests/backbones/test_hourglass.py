@@ -212,3 +212,11 @@ def test_refusals():
         hourglass.build_volume_network(N_JOINTS, (2,), 7, **TINY)
     with pytest.raises(ValueError, match='`crop_side_px` must be a multiple of 64'):
         hourglass.build_encoder(200)
+
+
+@pytest.mark.parametrize('variant, n_levels, n_stages', [('paper', 1, 2), ('uniform', 2, 1)])
+def test_settings_of_a_network(variant, n_levels, n_stages):
+    network = hourglass.build_stacked_hourglass(
+        3, (1,) * n_stages, 32, n_channels=12, n_levels=n_levels, variant=variant)
+    assert hourglass.settings_of(network) == {
+        'variant': variant, 'n_channels': 12, 'n_levels': n_levels, 'n_stages': n_stages}

@@ -76,7 +76,7 @@ def test_weights_are_those_of_the_backbone(tmp_path):
     np.testing.assert_array_equal(loaded[24], wanted[0])
 
 
-@pytest.mark.parametrize('name', builder.FAMILIES)
+@pytest.mark.parametrize('name', probes.families())
 def test_taps_exist_in_all_families(name):
     backbone = probes.restrided(name, 32)
     for stride, layer_name in builder.FAMILIES[name].taps.items():
