@@ -27,6 +27,8 @@ bench: $(VENV)/.installed-test
 	$(BIN)/python -m tests.benchmarks.estimator
 	$(BIN)/python -m tests.benchmarks.training_steps
 	$(BIN)/python -m tests.benchmarks.heads
+	$(BIN)/python -m tests.benchmarks.runtimes
+	$(BIN)/python -m tests.benchmarks.coarse_to_fine
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

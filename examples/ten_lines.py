@@ -8,7 +8,7 @@ import sys
 
 import tensorflow as tf
 
-photo, model_path = (sys.argv[1:] + ['saved_models/default/5'])[:2]
+photo, model_path = (sys.argv[1:] + ['saved_models/default/6'])[:2]
 model = tf.saved_model.load(model_path)
 image = tf.io.decode_image(tf.io.read_file(photo), channels=3, expand_animations=False)
 people = model.detect_poses(image, default_fov_degrees=55.0)

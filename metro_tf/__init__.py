@@ -29,12 +29,14 @@ _HOMES = {
     'Skeleton': 'metro_tf.skeleton',
     'crop_people': 'metro_tf.cropping.people',
     'uncrop_poses': 'metro_tf.cropping.people',
-    'export': '', 'geometry': '', 'losses': '', 'metrics': '', 'skeleton': ''}
+    'export': '', 'geometry': '', 'losses': '', 'metrics': '', 'serving': '',
+    'skeleton': ''}
 
 __all__ = [
     '__version__', 'load', 'PoseEstimator', 'EstimatorConfig', 'HeatmapConfig', 'Metrabs', 'Metro',
     'Pose25D', 'LatentMetrabs', 'MargiPose', 'AbsoluteMargiPose', 'PersonDetector', 'Skeleton',
-    'crop_people', 'uncrop_poses', 'export', 'geometry', 'losses', 'metrics', 'skeleton']
+    'crop_people', 'uncrop_poses', 'export', 'geometry', 'losses', 'metrics', 'serving',
+    'skeleton']
 
 
 def __getattr__(name):

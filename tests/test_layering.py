@@ -14,33 +14,35 @@ GEOMETRY = ['geometry.' + name for name in (
 # In the order of the data: module or folder (of metro_tf) to what it may import besides itself.
 LIBRARY = {
     'version': [], 'checks': [], 'config': ['checks'], 'skeleton': ['checks'],
-    'skeleton_maps': ['skeleton'],
+    'skeleton_maps': ['skeleton'], 'releases': [], 'weights': [],
     **{name: ['checks', *GEOMETRY[:i]] for i, name in enumerate(GEOMETRY)},
     'geometry': ['checks', *GEOMETRY],
     'backbones': ['checks'],
-    'detection': ['checks', 'geometry', 'backbones'],
+    'detection': ['checks', 'releases', 'weights', 'geometry', 'backbones'],
     'cropping': ['checks', 'geometry'],
     'layers': ['checks', 'geometry'],
     'losses': ['checks', 'geometry'], 'metrics': ['checks', 'geometry'],
-    'models': [*BASE, 'layers', 'backbones', 'geometry'],
+    'models': [*BASE, 'releases', 'weights', 'layers', 'backbones', 'geometry'],
     'plausibility': [*BASE, 'geometry'], 'tta': [*BASE, 'geometry'],
-    'call_spec': BASE, 'calibration': [*BASE, 'geometry'], 'crop_network': BASE,
+    'arguments': [], 'call_spec': ['arguments'],
+    'calibration': [*BASE, 'geometry'], 'crop_network': BASE,
+    'serving': ['arguments'], 'onnx': ['arguments'],
     'prediction': [*BASE, 'geometry', 'cropping', 'tta', 'crop_network'],
     'estimator': [
-        *BASE, 'geometry', 'cropping', 'tta', 'plausibility', 'detection', 'call_spec',
-        'calibration', 'crop_network', 'prediction']}
+        *BASE, 'geometry', 'cropping', 'tta', 'plausibility', 'detection', 'arguments',
+        'call_spec', 'calibration', 'crop_network', 'prediction']}
 LIBRARY['export'] = list(LIBRARY)
 LIBRARY['tools'] = list(LIBRARY)
 LIBRARY['__init__'] = list(LIBRARY)
 
 # Rows of `training`; files that are in none are programs, which may use all of them.
 TRAINING = {
-    'model_config': [], 'proportions': [], 'config': ['model_config', 'proportions'],
-    'folder_settings': [], 'datasets': [],
+    'proportions': [], 'config': ['proportions'],
+    'folder_settings': [], 'datasets': [], 'original_weights': ['datasets'],
     'synthetic': ['datasets', 'folder_settings'], 'augment': [],
     'mixing': ['config', 'datasets', 'proportions'], 'pipeline': ['config', 'mixing', 'augment'],
     'trainers': ['addons', 'config', 'randomness'],
-    'crop_models': ['config', 'datasets', 'model_config'], 'schedules': [],
+    'crop_models': ['config', 'datasets'], 'schedules': [],
     'addons': [], 'optimizers': ['schedules'], 'backbone_changes': [], 'randomness': [],
     'layer_weights': [], 'worker_processes': [],
     'callbacks': ['addons', 'randomness'],

@@ -15,7 +15,8 @@ ROOT = pathlib.Path(__file__).parent.parent
 PUBLIC_NAMES = [
     '__version__', 'load', 'PoseEstimator', 'EstimatorConfig', 'HeatmapConfig', 'Metrabs', 'Metro',
     'Pose25D', 'LatentMetrabs', 'MargiPose', 'AbsoluteMargiPose', 'PersonDetector', 'Skeleton',
-    'crop_people', 'uncrop_poses', 'export', 'geometry', 'losses', 'metrics', 'skeleton']
+    'crop_people', 'uncrop_poses', 'export', 'geometry', 'losses', 'metrics', 'serving',
+    'skeleton']
 
 
 def test_all_lists_exactly_the_public_names():

@@ -22,6 +22,7 @@ import pathlib
 import keras
 
 from metro_tf import models
+from metro_tf.models import builder
 from metro_tf.tools import writers
 from training import cached_batches, crop_models, pipeline, run, train
 from training.augment import background
@@ -72,7 +73,7 @@ def train_one(config, synth_dir, batch_dir, out_dir):
     run_dir = out_dir / config.name
     train.check_resumable(config, run_dir)
     config = with_own_files(crop_models.with_bone_lengths(config, [synth_dir]), out_dir)
-    saved_model = run.in_float32(crop_models.build_crop_model, config.model)
+    saved_model = run.in_float32(builder.build_crop_model, config.model)
     trainer = train.build_trainer(config)
     run.fit(
         trainer, trainer.crop_model, saved_model, config,

@@ -4,8 +4,8 @@ import dataclasses
 from typing import Optional
 
 from metro_tf import checks, losses
+from metro_tf.models.config import MARGINAL_KINDS, ModelConfig
 from training import proportions
-from training.model_config import MARGINAL_KINDS, ModelConfig
 
 DTYPE_POLICIES = ('float32', 'mixed_bfloat16', 'mixed_float16')
 # The published code of 2023, and its first release of 2020, which is that of the papers.

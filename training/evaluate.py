@@ -27,8 +27,8 @@ import argparse
 import json
 
 from metro_tf import models
+from metro_tf.models import builder
 from metro_tf.tools import argument_types, writers
-from training import crop_models as crop_models_lib
 from training import pipeline, run
 from training.augment import background
 from training.config import TrainConfig
@@ -125,7 +125,7 @@ def _parse_args():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        'crop_model', nargs='+', help='.keras files written by training.train; several with '
+        'crop_model', nargs='+', help='releases or files of crop models; several with '
         '--truncation')
     parser.add_argument(
         '--config', required=True, help='the file that the (first) model was trained with')
@@ -201,7 +201,7 @@ def main():
     config = run.load_config(args.config, TrainConfig)
     crop_models = {path: models.load_crop_model(path) for path in args.crop_model}
     for path, crop_model in crop_models.items():
-        crop_models_lib.check_joints(crop_model.joint_names, config.model, 'crop_model', path)
+        builder.check_joints(crop_model.joint_names, config.model, 'crop_model', path)
     bank = background.load_bank(args.background_dir)
     sources = _sources(args, config.model.skeleton.joint_names)
     if args.truncation:

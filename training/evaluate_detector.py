@@ -48,7 +48,7 @@ def main():
     """Reads the arguments, evaluates, prints and writes the result."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('detector', help='a .keras file')
+    parser.add_argument('detector', help='release or file of a detector')
     parser.add_argument('--lspet-dir', required=True, help='folder of LSPET')
     parser.add_argument(
         '--backgrounds-dir', required=True, help='folder of photos without people')

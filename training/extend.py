@@ -13,10 +13,10 @@ position: the last points take over.)
 import argparse
 
 import keras
-import numpy as np
 
 from metro_tf import models
-from training import callbacks, crop_models, layer_weights, run
+from metro_tf.models import builder, new_skeleton
+from training import callbacks, layer_weights, run
 from training.config import TrainConfig
 
 
@@ -47,40 +47,6 @@ def take_over(new_model, old_model):
     return '\n'.join(f'{what}: {", ".join(names) or "none"}' for what, names in changes.items())
 
 
-def widened(old_weights, new_weights, old_names, new_names):
-    """Weights of a head's convolution in which joints of known names keep what was learned.
-
-    The channels are blocks of one channel per joint: the 2D heatmaps, if any, then one block for
-    each depth slice.
-
-    Args:
-        old_weights, new_weights: Lists of the kernel `[1, 1, features, blocks * joints]` and the
-            bias, learned and new.
-        old_names, new_names: Sequences of the names of the joints.
-
-    Returns:
-        List of the kernel and the bias for the new joints.
-
-    Raises:
-        ValueError: If the numbers of features or blocks differ.
-    """
-    indices = [(i, old_names.index(name)) for i, name in enumerate(new_names) if name in old_names]
-    result = []
-    for old, new in zip(old_weights, new_weights):
-        old, new = (
-            weight.reshape(*weight.shape[:-1], -1, len(names))
-            for weight, names in ((old, old_names), (new, new_names)))
-        if old.shape[:-1] != new.shape[:-1]:
-            raise ValueError(
-                '`old_model` must have the features and depth cells of the new model. Received: '
-                f'head weights {old.shape[:-1]} instead of {new.shape[:-1]} for each joint')
-        kept = new.copy()
-        for i_new, i_old in indices:
-            kept[..., i_new] = old[..., i_old]
-        result.append(np.reshape(kept, (*kept.shape[:-2], -1)))
-    return result
-
-
 def _point_names(model):
     """Names of the points that the head of a crop model predicts, in their order."""
     latents = [f'latent {i}' for i in range(getattr(model, 'n_latents', 0))]
@@ -94,7 +60,7 @@ def _head_weights(new_model, old_model, new_names, old_names):
         raise ValueError(
             f'`old_model` must be a {type(new_model).__name__} as the new model. '
             f'Received: {type(old_model).__name__}')
-    return widened(
+    return new_skeleton.widened(
         old_model.heads.conv.get_weights(), new_model.heads.conv.get_weights(), old_names,
         new_names)
 
@@ -103,13 +69,13 @@ def main():
     """Reads the arguments and writes the model."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('--start-from', required=True, help='.keras file of the finished model')
+    parser.add_argument('--start-from', required=True, help='release or file of the finished model')
     parser.add_argument('--config', required=True, help='config file of the new model')
     parser.add_argument('--out', required=True, help='.keras file to write')
     args = parser.parse_args()
     config = run.load_config(args.config, TrainConfig)
     keras.utils.set_random_seed(config.seed)
-    new_model = run.in_float32(crop_models.build_crop_model, config.model)
+    new_model = run.in_float32(builder.build_crop_model, config.model)
     print(take_over(new_model, models.load_crop_model(args.start_from)))
     callbacks.save_model(new_model, args.out)
     print(f'Wrote {args.out}')

@@ -27,8 +27,9 @@ import tensorflow as tf
 import tqdm
 
 from metro_tf import checks, models, skeleton
+from metro_tf.models import builder
 from metro_tf.tools import writers
-from training import crop_models, run
+from training import run
 from training.augment import background
 from training.config import TrainConfig
 from training.datasets import records
@@ -162,7 +163,7 @@ def main(argv=None):
     try:
         config = run.load_config(args.config, TrainConfig)
         crop_model = models.load_crop_model(args.crop_model)
-        crop_models.check_joints(
+        builder.check_joints(
             crop_model.joint_names, config.model, 'crop_model', args.crop_model)
         source = records.read_dataset(args.records_dir, crop_model.joint_names)
         dataset = ten_crop.views_dataset(
@@ -183,7 +184,7 @@ def main(argv=None):
 def _parse_args(argv):
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('crop_model', help='a .keras file written by training.train')
+    parser.add_argument('crop_model', help='release or file of a crop model')
     parser.add_argument('--config', required=True, help='the file that it was trained with')
     parser.add_argument('--records-dir', required=True, help='records of training.convert')
     parser.add_argument('--benchmark', required=True, choices=list(BENCHMARKS))

@@ -156,23 +156,21 @@ def in_float32(build, *args):
     return build(*args)
 
 
-def start_from(model, path):
+def start_from(model, finished, source):
     """Takes over the weights of a finished model, for a training that continues where it ended.
 
     Args:
         model: New model.
-        path: `.keras` file of a model of the same architecture, or None to leave `model` as it is.
+        finished: Model of the same architecture.
+        source: Where it is from, for the error message.
 
     Raises:
-        ValueError: If the file is missing, does not open or holds another class or architecture.
+        ValueError: If it is of another class or architecture.
     """
-    if path is None:
-        return
-    finished = load_first_model(path)
     if type(finished) is not type(model):
         raise ValueError(
             f'`start_from` must hold a {type(model).__name__}, which the config describes. '
-            f'Received: {path} with a {type(finished).__name__}')
+            f'Received: {source} with a {type(finished).__name__}')
     weights = finished.get_weights()
     shapes = [weight.shape for weight in weights]
     wanted = [weight.shape for weight in model.get_weights()]
@@ -180,28 +178,25 @@ def start_from(model, path):
         differing = [pair for pair in zip(shapes, wanted) if pair[0] != pair[1]]
         raise ValueError(
             '`start_from` must hold a model of the architecture that the config describes. '
-            f'Received: {path} with {len(shapes)} weights instead of {len(wanted)}, shapes '
+            f'Received: {source} with {len(shapes)} weights instead of {len(wanted)}, shapes '
             f'(file, config) that differ: {differing[:3]}')
     model.set_weights(weights)
 
 
-def load_first_model(path):
+def load_first_model(load, name_or_path):
     """Loads the finished model that a training starts from.
 
     Args:
-        path: `.keras` file.
+        load: Function that does so.
+        name_or_path: Its argument, a release or file.
 
     Raises:
-        ValueError: If the file is missing or does not open.
+        ValueError: If `load` raises one.
     """
-    if not pathlib.Path(path).is_file():
-        raise ValueError(f'`start_from` must be a .keras file. Received: {path} does not exist')
     try:
-        return keras.models.load_model(str(path), compile=False)
-    except Exception as error:  # the kind depends on the Keras version and on what is wrong
-        raise ValueError(
-            '`start_from` must be a .keras file that this Keras version opens (files of Keras 2 '
-            f'and 3 differ). Received: {path}, which failed with: {str(error)[:200]}') from error
+        return load(name_or_path)
+    except ValueError as error:
+        raise ValueError(f'`start_from` must be a model that can be loaded. {error}') from error
 
 
 def _write_settings(config, path, n_done):

@@ -18,7 +18,8 @@ import tqdm
 
 from metro_tf import losses, models
 from metro_tf.geometry import camera
-from training import callbacks, crop_models, pipeline, run, trainers
+from metro_tf.models import builder
+from training import callbacks, pipeline, run, trainers
 from training.augment import background
 from training.config import TrainConfig
 from training.datasets import lspet, records
@@ -68,7 +69,7 @@ def main():
     """Reads the arguments, prints the errors and writes the model."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('crop_model', help='a .keras file written by training.train')
+    parser.add_argument('crop_model', help='release or file of a crop model')
     parser.add_argument('--config', required=True, help='the file that the model was trained with')
     parser.add_argument('--synth-dir', required=True, help='records of the training')
     parser.add_argument('--lspet-dir', required=True, help='folder of LSPET')
@@ -84,7 +85,7 @@ def main():
             '`crop_model` must be a Metrabs, whose two heads are sharpened together. '
             f'Received: {type(crop_model).__name__}')
     joint_names = crop_model.joint_names
-    crop_models.check_joints(joint_names, config.model, 'crop_model', args.crop_model)
+    builder.check_joints(joint_names, config.model, 'crop_model', args.crop_model)
     people = records.read_dataset(args.synth_dir, joint_names).take(args.n_examples)
     photos = lspet.make_dataset(args.lspet_dir, 'train', args.n_examples, joint_names)
     dataset = pipeline.evaluation_dataset(

@@ -23,7 +23,8 @@ import pathlib
 import keras
 import tensorflow as tf
 
-from metro_tf import skeleton
+from metro_tf import models, skeleton
+from metro_tf.models import builder
 from metro_tf.tools import argument_types
 from training import (
     backbone_changes, callbacks, crop_models, mixing, pipeline, randomness, run, trainers)
@@ -35,18 +36,20 @@ def build_trainer(config, start_from=None):
 
     Args:
         config: `TrainConfig`.
-        start_from: See `run.start_from`; a model of the same joints.
+        start_from: Release or file of a crop model of the same kind and joints (see
+            `models.load_crop_model`), whose weights are the first ones; or None.
     """
     keras.mixed_precision.set_global_policy(config.mixed_precision)
     randomness.set_seed(config.seed)
-    crop_model = crop_models.build_crop_model(config.model, functools.partial(
+    crop_model = builder.build_crop_model(config.model, functools.partial(
         backbone_changes.adapt_backbone, ghost_batch_sizes=config.ghost_batch_sizes,
         max_kernel_norm=config.optimizer.max_kernel_norm))
-    run.start_from(crop_model, start_from)
     if start_from is not None:
-        crop_models.check_joints_of_file(start_from, config.model, 'start_from')
+        finished = run.load_first_model(models.load_crop_model, start_from)
+        run.start_from(crop_model, finished, start_from)
+        builder.check_joints(finished.joint_names, config.model, 'start_from', start_from)
     pose_trainer = trainers.build(
-        crop_model, config.loss, config.seed, crop_models.load_autoencoder(config.model))
+        crop_model, config.loss, config.seed, builder.load_autoencoder(config.model))
     heads = [layer for layer in crop_model.layers if layer is not crop_model.backbone]
     run.compile_trainer(pose_trainer, config, crop_model.backbone, heads)
     return pose_trainer
@@ -61,7 +64,7 @@ def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_
         synth_dir, lspet_dir, background_dirs, records_3d_dir, records_2d_dir, record_dirs,
             cutout_dirs: See `pipeline.training_dataset`.
         out_dir: Folder of all runs.
-        start_from: See `run.start_from`; without effect where a run is resumed.
+        start_from: See `build_trainer`; without effect where a run is resumed.
 
     Returns:
         The folder `out_dir/<name>`.
@@ -76,7 +79,7 @@ def train(config, synth_dir, lspet_dir, background_dirs, out_dir, *, records_3d_
         synth_dir, lspet_dir, records_3d_dir, records_2d_dir, record_dirs)
     names_3d = mixing.names_of_kinds(config, folders)['3d']
     config = crop_models.with_bone_lengths(config, [folders[name] for name in names_3d])
-    saved_model = run.in_float32(crop_models.build_crop_model, config.model)
+    saved_model = run.in_float32(builder.build_crop_model, config.model)
     pose_trainer = build_trainer(config, start_from)
 
     def make_batches(first_step):
@@ -141,7 +144,7 @@ def main():
         '--cutout-dir', action='append', default=[],
         help='folder of cut-out objects for published occlusion; repeatable')
     parser.add_argument(
-        '--start-from', help='.keras file of a crop model whose weights are the first ones')
+        '--start-from', help='release or file of a crop model whose weights are the first ones')
     parser.add_argument(
         '--backbone-weights', help='weights file that the backbone starts from, e.g. of ImageNet')
     parser.add_argument('--out-dir', default='runs', help='results go to a folder in it')

@@ -67,8 +67,8 @@ def build_trainer(config, start_from=None):
 
     Args:
         config: `DetectorTrainConfig`.
-        start_from: `.keras` file of a detector with the first weights, or None. Residual blocks
-            that it lacks start as the identity.
+        start_from: Release or file of a detector (see `center_net.load`) with the first weights,
+            or None. Residual blocks that it lacks start as the identity.
 
     Raises:
         ValueError: If the file does not open, or differs in more than residual blocks.
@@ -79,7 +79,8 @@ def build_trainer(config, start_from=None):
     side_px = config.composite.side_px
     trainer(tf.zeros([1, side_px, side_px, 3]))
     if start_from is not None:
-        layer_weights.take_over_layers(trainer.detector, run.load_first_model(start_from))
+        layer_weights.take_over_layers(trainer.detector, run.load_first_model(
+            center_net.load, start_from))
     run.compile_trainer(trainer, config)
     return trainer
 
@@ -171,7 +172,7 @@ def main():
         '--coco-annotations', help='boxes of all people in some photos, in the format of COCO')
     parser.add_argument('--coco-images', help='folder of these photos')
     parser.add_argument(
-        '--start-from', help='.keras file of a detector whose weights are the first ones; '
+        '--start-from', help='release or file of a detector whose weights are the first ones; '
         'residual blocks that it lacks start as the identity')
     parser.add_argument('--out-dir', default='runs', help='results go to a folder in it')
     parser.add_argument('--steps', type=int, help='replaces the number of optimiser steps')

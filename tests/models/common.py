@@ -38,3 +38,12 @@ def make_inputs(n_examples=3, seed=0):
     return {
         'image': rng.random((n_examples, SIDE, SIDE, 3)).astype(np.float32),
         'intrinsics': np.tile(intrinsics, (n_examples, 1, 1))}
+
+
+def with_random_weights(model, seed=0):
+    """Gives all weights, running statistics included, values as after training."""
+    rng = np.random.default_rng(seed)
+    model.set_weights([
+        weight + rng.uniform(0, 0.1, weight.shape).astype(np.float32)
+        for weight in model.get_weights()])
+    return model

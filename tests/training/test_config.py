@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from metro_tf.config import HeatmapConfig
-from training.config import ModelConfig, OptimizerConfig, TrainConfig
+from training.config import LossConfig, ModelConfig, OptimizerConfig, TrainConfig
 from training.detection.config import DetectorTrainConfig
 
 TWO_STRIDES = ModelConfig(heatmap=HeatmapConfig(64, 32, test_stride_px=8), top_down_channels=0)
@@ -98,3 +98,18 @@ def test_a_detector_shares_the_checks():
         DetectorTrainConfig('tiny', warmup_steps=0, optimizer=OptimizerConfig('dual'))
     with pytest.raises(ValueError, match='`clip_norm` must be a positive'):
         DetectorTrainConfig('tiny', clip_norm=-1.0)
+
+
+@pytest.mark.parametrize('make, message', [
+    (lambda: LossConfig(generation='R21'), '`generation` must be one of .* Received: .*R21'),
+    (lambda: LossConfig(reduction='sum'), '`reduction` must be one of .* Received: .*sum'),
+    (lambda: LossConfig(relative=-1.0), '`relative` must be a finite number from 0 on. .*-1.0'),
+    (lambda: LossConfig(image=float('nan')), '`image` must be a finite number .* Received: .*nan')])
+def test_bad_settings_of_losses_are_refused(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+def test_an_unknown_setting_is_an_error():
+    with pytest.raises(TypeError, match='unexpected keyword argument .absolut.'):
+        LossConfig(absolut=1.0)

@@ -7,8 +7,9 @@ import pytest
 
 from metro_tf import models
 from metro_tf.config import HeatmapConfig
+from metro_tf.models import builder
 from tests.models import common
-from training import crop_models, extend, layer_weights
+from training import extend, layer_weights
 from training.config import ModelConfig
 
 CONFIG = ModelConfig(
@@ -25,36 +26,16 @@ def config():
 '''
 
 
-def with_random_weights(model, seed=0):
-    """Gives all weights, running statistics included, values as after training."""
-    rng = np.random.default_rng(seed)
-    model.set_weights([
-        weight + rng.uniform(0, 0.1, weight.shape).astype(np.float32)
-        for weight in model.get_weights()])
-    return model
-
-
 def make_backbone():
     image = keras.Input((None, None, 3), name='image')
     x = keras.layers.AveragePooling2D(common.STRIDE)(image)
     return keras.Model(image, keras.layers.Conv2D(6, 3, padding='same', name='conv')(x))
 
 
-def test_widened_by_hand():
-    """One feature, two blocks: channels (2D a, 2D b, slice a, slice b), the new joint in front."""
-    old = [np.float32([[[[1, 2, 3, 4]]]]), np.float32([5, 6, 7, 8])]
-    new = [np.float32([[[[10, 20, 30, 40, 50, 60]]]]), np.float32([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])]
-    kernel, bias = extend.widened(old, new, ['a', 'b'], ['new', 'b', 'a'])
-    np.testing.assert_allclose(kernel, [[[[10, 2, 1, 40, 4, 3]]]])
-    np.testing.assert_allclose(bias, [0.1, 6, 5, 0.4, 8, 7])
-    kernel, bias = extend.widened(new, old, ['new', 'b', 'a'], ['a', 'b'])
-    np.testing.assert_allclose(kernel, [[[[30, 20, 60, 50]]]])
-
-
 @pytest.mark.parametrize('model_cls', [models.Metrabs, models.Metro, models.Pose25D])
 def test_kept_joints_are_predicted_as_before(model_cls):
     extra = common.EXTRA_SETTINGS.get(model_cls, {})
-    old = with_random_weights(model_cls(make_backbone(), **{**common.SETTINGS, **extra}))
+    old = common.with_random_weights(model_cls(make_backbone(), **{**common.SETTINGS, **extra}))
     names, edges = ('lkne', 'rsho', 'pelv', 'rkne', 'neck'), ((0, 2), (2, 4), (4, 1))
     new = model_cls(make_backbone(), **{
         **common.SETTINGS, 'joint_names': names, 'edges': edges, **extra})
@@ -75,8 +56,8 @@ def test_kept_joints_are_predicted_as_before(model_cls):
 
 
 def test_new_blocks_leave_the_features_as_they_are():
-    old = with_random_weights(crop_models.build_crop_model(CONFIG))
-    new = crop_models.build_crop_model(dataclasses.replace(CONFIG, top_down_blocks=2))
+    old = common.with_random_weights(builder.build_crop_model(CONFIG))
+    new = builder.build_crop_model(dataclasses.replace(CONFIG, top_down_blocks=2))
     note = extend.take_over(new, old)
     assert 'new blocks: top_down_block0, top_down_block1\nblocks left out: none' in note
     inputs = common.make_inputs(2)
@@ -84,7 +65,7 @@ def test_new_blocks_leave_the_features_as_they_are():
         if name != 'coords3d_cam':  # badly conditioned without training
             np.testing.assert_allclose(
                 new.predict_heatmaps(inputs)[name], values, rtol=1e-5, atol=1e-5)
-    back = crop_models.build_crop_model(CONFIG)
+    back = builder.build_crop_model(CONFIG)
     assert 'blocks left out: top_down_block0, top_down_block1' in extend.take_over(back, new)
     for weight, expected in zip(back.get_weights(), old.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
@@ -94,9 +75,9 @@ def test_the_strides_may_differ():
     """A finished model of stride 32 gets stride 4 outside of training."""
     plain = dataclasses.replace(CONFIG, top_down_channels=0)
     old, new = (
-        crop_models.build_crop_model(dataclasses.replace(plain, heatmap=heatmap))
+        builder.build_crop_model(dataclasses.replace(plain, heatmap=heatmap))
         for heatmap in (HeatmapConfig(64, 32), HeatmapConfig(64, 32, test_stride_px=4)))
-    extend.take_over(new, with_random_weights(old))
+    extend.take_over(new, common.with_random_weights(old))
     for weight, expected in zip(new.get_weights(), old.get_weights(), strict=True):
         np.testing.assert_array_equal(weight, expected)
     image = common.make_inputs(2)['image']
@@ -109,12 +90,12 @@ def test_the_strides_may_differ():
 def test_a_top_down_path_has_one_stride():
     heatmap = HeatmapConfig(64, 8, test_stride_px=4)
     with pytest.raises(ValueError, match='`test_stride_px` must be None with a top-down path'):
-        crop_models.build_crop_model(dataclasses.replace(CONFIG, heatmap=heatmap))
+        builder.build_crop_model(dataclasses.replace(CONFIG, heatmap=heatmap))
 
 
 def test_other_differences_are_errors_that_name_the_layer():
-    old = crop_models.build_crop_model(CONFIG)
-    wider = crop_models.build_crop_model(dataclasses.replace(CONFIG, top_down_channels=6))
+    old = builder.build_crop_model(CONFIG)
+    wider = builder.build_crop_model(dataclasses.replace(CONFIG, top_down_channels=6))
     with pytest.raises(ValueError, match='`old_model` must have the features and depth cells'):
         extend.take_over(wider, old)
     with pytest.raises(ValueError, match=r'layer lateral_32 with the shapes \[\(1, 1, 192, 8\)\] '):
@@ -154,7 +135,7 @@ def test_layers_of_nested_models_count():
 
 
 def test_program(tmp_path, monkeypatch, capsys):
-    old = with_random_weights(crop_models.build_crop_model(CONFIG))
+    old = common.with_random_weights(builder.build_crop_model(CONFIG))
     old.save(tmp_path / 'finished.keras')
     (tmp_path / 'larger.py').write_text(CONFIG_FILE)
     monkeypatch.setattr(sys, 'argv', [

@@ -7,8 +7,9 @@ import tensorflow as tf
 
 from metro_tf import models, skeleton
 from metro_tf.config import HeatmapConfig
+from metro_tf.models import builder
 from tests.training import tiny_trainers
-from training import crop_models, extend, trainers
+from training import extend, trainers
 from training.config import LossConfig, ModelConfig
 
 JOINTS = skeleton.METRO_24
@@ -112,9 +113,9 @@ def test_a_config_with_latent_points_trains_and_keeps_the_decoder(mode, tmp_path
     autoencoder.save(path)
     config = ModelConfig(
         top_down_channels=0, heatmap=HeatmapConfig(64, 32), latent_mode=mode, autoencoder=str(path))
-    crop_model = crop_models.build_crop_model(config)
+    crop_model = builder.build_crop_model(config)
     trainer = trainers.build(
-        crop_model, LossConfig(**WEIGHTS), autoencoder=crop_models.load_autoencoder(config))
+        crop_model, LossConfig(**WEIGHTS), autoencoder=builder.load_autoencoder(config))
     trainer.compile(optimizer=keras.optimizers.Adam(1e-3), jit_compile=False)
     before = crop_model.heads.get_weights()[0]
     dataset = tf.data.Dataset.from_tensors(tiny_trainers.make_batch(2, 2))
@@ -153,8 +154,8 @@ def test_refusals(tmp_path):
     with pytest.raises(ValueError, match="`latent_mode` must be left alone where `kind` is not"):
         ModelConfig(kind='metro', latent_mode='direct', autoencoder='a.keras')
     with pytest.raises(ValueError, match='`autoencoder` must be a .keras file .* does not exist'):
-        crop_models.load_autoencoder(ModelConfig(latent_mode='direct', autoencoder='missing.keras'))
+        builder.load_autoencoder(ModelConfig(latent_mode='direct', autoencoder='missing.keras'))
     tiny_trainers.make_crop_model().save(tmp_path / 'other.keras')
     with pytest.raises(ValueError, match='`autoencoder` must be an AffineAutoencoder'):
-        crop_models.load_autoencoder(
+        builder.load_autoencoder(
             ModelConfig(latent_mode='direct', autoencoder=str(tmp_path / 'other.keras')))

@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from metro_tf import skeleton
 from metro_tf.config import HeatmapConfig
+from metro_tf.models import builder
 from tests.training import test_import_folder as folders
 from tests.training.test_train_program import data_dirs  # noqa: F401
-from training import crop_models, evaluate, export, extend, import_folder, pipeline, train
+from training import evaluate, export, extend, import_folder, pipeline, train
 from training.config import ModelConfig, TrainConfig
 from training.datasets import records
 
@@ -104,7 +105,7 @@ def test_from_a_finished_model_to_one_of_new_joints(
         program.main()
     config, scores, out = tmp_path / 'new.py', tmp_path / 'scores.json', tmp_path / 'new_model/1'
     config.write_text(CONFIG)
-    crop_models.build_crop_model(MODEL).save(str(tmp_path / 'finished.keras'))
+    builder.build_crop_model(MODEL).save(str(tmp_path / 'finished.keras'))
     run(extend, '--start-from', tmp_path / 'finished.keras', '--config', config, '--out',
         tmp_path / 'first.keras')
     note = capsys.readouterr().out

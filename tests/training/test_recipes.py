@@ -10,11 +10,11 @@ import pytest
 import tensorflow as tf
 
 from metro_tf.geometry import camera
-from tests.training.test_crop_models import LENGTHS
+from metro_tf.models.config import HOURGLASS_KINDS
+from tests.models.test_builder import LENGTHS
 from training import config as config_lib
 from training import run, train, trainers
 from training.config import LossConfig, TrainConfig
-from training.model_config import HOURGLASS_KINDS
 
 TRAINING_DIR = pathlib.Path(__file__).parents[2] / 'training'
 GENERATIONS = {
@@ -156,7 +156,7 @@ def unread_fields(config_class):
     """Fields that no program reads; setting one in `configs` or checking it does not count."""
     paths = [
         path for path in TRAINING_DIR.rglob('*.py')
-        if path.name not in ('config.py', 'model_config.py') and path.parent.name != 'configs']
+        if path.name not in ('config.py',) and path.parent.name != 'configs']
     names = read_names(paths)
     return [field.name for field in dataclasses.fields(config_class) if field.name not in names]
 

@@ -16,11 +16,12 @@ import pytest
 import scipy.io
 import tensorflow as tf
 
-from metro_tf import skeleton
+from metro_tf import models, skeleton, weights
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import camera
+from metro_tf.models import builder
 from tests.training import tiny_trainers
-from training import callbacks, crop_models, evaluate, pipeline, run, sharpen, train
+from training import callbacks, evaluate, pipeline, run, sharpen, train
 from training.augment import background
 from training.config import R23_AUGMENTATION, ModelConfig, TrainConfig
 from training.datasets import lspet, records
@@ -257,11 +258,19 @@ def test_state_of_other_joints_is_refused(tmp_path):
 
 def test_a_finished_model_of_other_joints_is_no_start(tmp_path):
     path = tmp_path / 'start.keras'
-    crop_models.build_crop_model(QUICK_CONFIG.model).save(str(path))
-    train.build_trainer(QUICK_CONFIG, path)
+    builder.build_crop_model(QUICK_CONFIG.model).save(str(path))
     with pytest.raises(ValueError, match="`start_from` must have the joints that the config .*"
                                          "'spin', 'pelv'.*Received: .*start.keras with .'pelv', "):
         train.build_trainer(with_joints(QUICK_CONFIG, SWAPPED), path)
+
+
+def test_the_weights_of_a_release_are_a_start(tmp_path):
+    finished = builder.build_crop_model(QUICK_CONFIG.model)
+    np.savez(tmp_path / 'crop_model.npz', **weights.to_arrays(
+        finished, builder.describe(finished, QUICK_CONFIG.model)))
+    started = train.build_trainer(QUICK_CONFIG, tmp_path).crop_model
+    for weight, expected in zip(started.get_weights(), finished.get_weights(), strict=True):
+        np.testing.assert_array_equal(weight, expected)
 
 
 def test_default_config_loads_and_bad_ones_say_why(tmp_path):
@@ -276,7 +285,7 @@ def test_default_config_loads_and_bad_ones_say_why(tmp_path):
 
 
 def test_default_model_predicts_the_default_skeleton():
-    model = crop_models.build_crop_model(CONFIG.model)
+    model = builder.build_crop_model(CONFIG.model)
     assert tuple(model.joint_names) == skeleton.METRO_24.joint_names
 
 
@@ -298,7 +307,7 @@ def test_mixed_precision_ends_in_a_float32_model(data_dirs, tmp_path, dtype_poli
 @pytest.mark.slow
 def test_a_run_can_start_from_a_finished_model(data_dirs, tmp_path):
     path = tmp_path / 'start.keras'
-    started = crop_models.build_crop_model(CONFIG.model)
+    started = builder.build_crop_model(CONFIG.model)
     started.save(str(path))
     config = dataclasses.replace(
         CONFIG, n_steps=1, steps_per_epoch=1, warmup_steps=0, learning_rate=1e-9)
@@ -310,21 +319,24 @@ def test_a_run_can_start_from_a_finished_model(data_dirs, tmp_path):
         np.testing.assert_allclose(weight, first, atol=1e-6)
 
 
-def test_start_from_refuses_other_models(tmp_path):
+def test_start_from_refuses_other_models():
     model = keras.Sequential([keras.Input([3]), keras.layers.Dense(2)])
     other = keras.Sequential([keras.Input([3]), keras.layers.Dense(4)])
-    other.save(str(tmp_path / 'other.keras'))
-    with pytest.raises(ValueError, match='`start_from` must be a .keras file'):
-        run.start_from(model, tmp_path / 'none.keras')
+    with pytest.raises(ValueError, match=r'a.npz with .*\(file, config\) that differ: .*\(3, 4\)'):
+        run.start_from(model, other, 'a.npz')
+    with pytest.raises(ValueError, match='must hold a Metro, .*a.npz with a Pose25D'):
+        run.start_from(
+            tiny_trainers.make_crop_model('metro'), tiny_trainers.make_crop_model('pose25d'),
+            'a.npz')
+
+
+def test_start_from_tells_why_a_model_cannot_be_loaded(tmp_path):
     (tmp_path / 'broken.keras').write_bytes(b'nothing')
-    with pytest.raises(ValueError, match='that this Keras version opens'):
-        run.start_from(model, tmp_path / 'broken.keras')
-    with pytest.raises(ValueError, match=r'shapes \(file, config\) that differ: .*\(3, 4\)'):
-        run.start_from(model, tmp_path / 'other.keras')
-    run.start_from(model, None)
-    tiny_trainers.make_crop_model('pose25d').save(str(tmp_path / 'pose25d.keras'))
-    with pytest.raises(ValueError, match='must hold a Metro, .*pose25d.keras with a Pose25D'):
-        run.start_from(tiny_trainers.make_crop_model('metro'), tmp_path / 'pose25d.keras')
+    for source, reason in (
+            (tmp_path / 'none.keras', '`name_or_path` must be an NPZ or .keras file, .*none.keras'),
+            (tmp_path / 'broken.keras', 'complete and undamaged. Received: .*broken.keras')):
+        with pytest.raises(ValueError, match=f'`start_from` must be a .* be loaded. .*{reason}'):
+            run.load_first_model(models.load_crop_model, source)
 
 
 @pytest.mark.slow
@@ -333,7 +345,7 @@ def test_scaled_logits_have_the_predicted_error(data_dirs):
     source = records.read_dataset(data_dirs['synth']).concatenate(
         lspet.make_dataset(data_dirs['lspet'], 'holdout'))
     dataset = pipeline.evaluation_dataset(CONFIG, source, bank)
-    model = crop_models.build_crop_model(CONFIG.model)
+    model = builder.build_crop_model(CONFIG.model)
     before, _, doubled = sharpen.errors(model, dataset, (1.0, 1.5, 2.0))
     sharpen.scale_logits(model, 2.0)
     after = sharpen.errors(model, dataset, (1.0,))

@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from metro_tf.config import HeatmapConfig
 from metro_tf.geometry import camera
-from training import crop_models, run, train
+from metro_tf.models import builder
+from training import run, train
 from training.backbone_changes import GhostBatchNormalization
 from training.config import ModelConfig, OptimizerConfig, TrainConfig
 
@@ -37,7 +38,7 @@ def make_batches(_=0):
 
 
 def fit(config, run_dir):
-    saved_model = run.in_float32(crop_models.build_crop_model, config.model)
+    saved_model = run.in_float32(builder.build_crop_model, config.model)
     pose_trainer = train.build_trainer(config)
     saved_model.set_weights(pose_trainer.crop_model.get_weights())
     saved_model.save(str(run_dir / 'first.keras'))

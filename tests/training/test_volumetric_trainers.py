@@ -10,9 +10,10 @@ import tensorflow as tf
 from metro_tf import losses, models, skeleton
 from metro_tf.config import HeatmapConfig
 from metro_tf.layers import volumetric_heatmaps
+from metro_tf.models import builder
 from tests.training import tiny_trainers
 from tests.training.test_trainer_terms import awkward_batch, masked_batch
-from training import callbacks, crop_models, trainers
+from training import callbacks, trainers
 from training.config import LossConfig, ModelConfig
 
 SIDE_PX = tiny_trainers.SIDE_PX
@@ -28,7 +29,7 @@ FLAT = dataclasses.replace(CONFIG, depths=(1, 1), bone_lengths_mm=None)
 
 def make_crop_model(config=CONFIG, **changes):
     keras.utils.set_random_seed(1)
-    return crop_models.build_crop_model(dataclasses.replace(config, **changes))
+    return builder.build_crop_model(dataclasses.replace(config, **changes))
 
 
 def make_trainer(config=CONFIG, optimizer=None, **loss_kwargs):

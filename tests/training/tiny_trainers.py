@@ -6,9 +6,9 @@ import tensorflow as tf
 
 from metro_tf import models, skeleton
 from metro_tf.geometry import camera
+from metro_tf.models.config import MARGINAL_KINDS
 from training import trainers
 from training.config import LossConfig
-from training.model_config import MARGINAL_KINDS
 
 SIDE_PX = 64
 N_JOINTS = skeleton.METRO_24.n_joints

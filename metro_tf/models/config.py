@@ -1,4 +1,4 @@
-"""Frozen settings of the crop model of a training run, a part of `training.config`."""
+"""Frozen settings from which `builder` makes a crop model."""
 
 import dataclasses
 from typing import Optional
@@ -141,6 +141,28 @@ class ModelConfig:
             _check_left_alone(
                 self, 'bone_lengths_mm', 'the last of `depths` is 1', f'depths={self.depths}')
 
+    @classmethod
+    def from_json(cls, settings):
+        """Makes the config whose fields were written as JSON.
+
+        Args:
+            settings: Dict of JSON types like `dataclasses.asdict` of a config. Fields that are
+                missing have their defaults.
+
+        Raises:
+            ValueError: If there are other keys, or a value is out of its range.
+        """
+        known = [field.name for field in dataclasses.fields(cls)]
+        unknown = sorted(set(settings) - set(known))
+        if unknown:
+            raise ValueError(
+                f'`settings` must have the fields of a ModelConfig alone. Received: {unknown}')
+        values = {name: _with_tuples(value) for name, value in settings.items()}
+        for name, field_class in (('heatmap', HeatmapConfig), ('skeleton', skeleton_lib.Skeleton)):
+            if name in values:
+                values[name] = field_class(**values[name])
+        return cls(**values)
+
     @property
     def has_depth(self):
         """Whether the model predicts depths: all do but a network of 2D heatmaps."""
@@ -171,6 +193,13 @@ class ModelConfig:
                     'top_down_channels', 'top_down_blocks', 'backbone_weights', 'bn_momentum'):
                 _check_left_alone(
                     self, name, f'the backbone is {HOURGLASS!r}', f'kind={self.kind!r}')
+
+
+def _with_tuples(value):
+    """JSON value with tuples in place of lists."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(item) for key, item in value.items()}
+    return tuple(map(_with_tuples, value)) if isinstance(value, list) else value
 
 
 def _check_left_alone(owner, name, condition, received):
