@@ -54,15 +54,24 @@ _START = '''
 import sys, time
 import numpy as np
 import tensorflow as tf
-times = [time.perf_counter()]
+
+def memory():
+    [line] = [line for line in open('/proc/self/status') if line.startswith('VmRSS')]
+    return int(line.split()[1]) / 1024
+
+photo = tf.io.decode_image(tf.io.read_file(sys.argv[2]), channels=3, expand_animations=False)
+image = tf.cast(tf.image.resize(photo, [480, 640]), tf.uint8).numpy()
+memories, times = [memory()], [time.perf_counter()]
 model = tf.saved_model.load(sys.argv[1])
 times.append(time.perf_counter())
-image = np.random.default_rng(0).integers(0, 255, [480, 640, 3]).astype(np.uint8)
+memories.append(memory())
 for _ in range(2):
     model.detect_poses(image)
     times.append(time.perf_counter())
-print(*np.diff(times))
+    memories.append(memory())
+print(*np.diff(times), *memories[:3])
 '''
+_PHOTO = pathlib.Path(__file__).parents[2] / 'examples/photos/astronaut.jpg'
 
 
 def boxes_of(case, rng):
@@ -122,11 +131,14 @@ def report_start(path):
     """Prints size on disk, and loading and first calls in an interpreter of their own."""
     n_bytes = sum(file.stat().st_size for file in pathlib.Path(path).rglob('*') if file.is_file())
     output = subprocess.run(
-        [sys.executable, '-I', '-c', _START, str(path)], check=True, capture_output=True,
+        [sys.executable, '-I', '-c', _START, str(path), str(_PHOTO)], check=True,
+        capture_output=True,
         text=True).stdout
-    load, first, second = map(float, output.split())
+    load, first, second, *memories = map(float, output.split())
     print(f'size {n_bytes / 1e6:.1f} MB, load {load:.2f} s, first detect_poses {first:.2f} s, '
           f'second {1000 * second:.0f} ms')
+    print('resident memory in MiB: {:.0f} with TensorFlow imported, {:.0f} after loading, {:.0f} '
+          'after the first call'.format(*memories))
 
 
 def main():

@@ -17,6 +17,7 @@ from training import run, train, trainers
 from training.config import LossConfig, TrainConfig
 
 TRAINING_DIR = pathlib.Path(__file__).parents[2] / 'training'
+MODEL_BUILDER = TRAINING_DIR.parent / 'metro_tf/models/builder.py'
 GENERATIONS = {
     'metro_rn50': 'R20', 'metrabs_rn50': 'R20', 'pose25d_rn50': 'R20', 'metrabs_effv2s': 'R23',
     'metrabs_mob3': 'R23', 'metrabs_finetune': 'R23'}
@@ -157,7 +158,7 @@ def unread_fields(config_class):
     paths = [
         path for path in TRAINING_DIR.rglob('*.py')
         if path.name not in ('config.py',) and path.parent.name != 'configs']
-    names = read_names(paths)
+    names = read_names([*paths, MODEL_BUILDER])
     return [field.name for field in dataclasses.fields(config_class) if field.name not in names]
 
 
