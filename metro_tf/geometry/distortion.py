@@ -76,17 +76,11 @@ def undistort_points(points, distortion_coeffs, n_iterations=5):
 
     def undistort(points, lens):
         """Solves for the undistorted points."""
-        def improve(i, undistorted):
-            """One fixed-point step."""
+        undistorted = points
+        for _ in range(n_iterations):
             radial, tangential, offset = _lens_terms(undistorted, lens)
-            improved = (points - offset - undistorted * tangential) / radial
-            return i + 1, tf.ensure_shape(improved, undistorted.shape)
-
-        # Repeated steps would fill an estimator's graph, which costs at start-up.
-        start = points + tf.zeros_like(lens[0][..., 0])
-        return tf.while_loop(
-            lambda i, _: i < n_iterations, improve, (0, start),
-            maximum_iterations=n_iterations)[1]
+            undistorted = (points - offset - undistorted * tangential) / radial
+        return undistorted
 
     return _unless_all_zero(undistort, points, distortion_coeffs)
 
