@@ -32,7 +32,7 @@ def fold(graph_def, input_names, output_names):
     Returns:
         `GraphDef` that computes the same outputs up to rounding.
     """
-    kept_nodes = [_node_name(name) for name in (*output_names, *input_names)]
+    kept_nodes = [node_name(name) for name in (*output_names, *input_names)]
     graph_def = _evaluate_constants(_without_trivial_waits(graph_def))
     graph_def = _merge_channel_operations(graph_def, set(kept_nodes))
     return _without_unused(graph_def, kept_nodes)
@@ -48,7 +48,7 @@ def _without_trivial_waits(graph_def):
         if name not in known:
             node = by_name[name]
             known[name] = node.op == 'Const' or node.op in ('NoOp', 'Identity') and all(
-                is_trivial(_node_name(source)) for source in node.input)
+                is_trivial(node_name(source)) for source in node.input)
         return known[name]
 
     nodes = []
@@ -63,15 +63,15 @@ def _without_trivial_waits(graph_def):
 
 def _evaluate_constants(graph_def):
     """Replaces maximal constant expressions by their values."""
-    constant = _constant_nodes(graph_def)
+    constant_names = _constant_nodes(graph_def)
     operations = {node.name: node.op for node in graph_def.node}
     roots = sorted({
-        name for node in graph_def.node if node.name not in constant
+        name for node in graph_def.node if node.name not in constant_names
         for name in node.input
-        if name in constant and operations[name] != 'Const'})
+        if name in constant_names and operations[name] != 'Const'})
     values = _run(graph_def, roots)
     return _with_nodes(graph_def, [
-        _constant(node.name, values[node.name]) if node.name in values else node
+        constant(node.name, values[node.name]) if node.name in values else node
         for node in graph_def.node])
 
 
@@ -85,7 +85,7 @@ def _constant_nodes(graph_def):
         if name not in known:
             node = by_name[name]
             known[name] = node.op in _FOLDABLE and all(
-                is_constant(_node_name(source)) and not source.startswith('^')
+                is_constant(node_name(source)) and not source.startswith('^')
                 for source in node.input)
         return known[name]
 
@@ -105,7 +105,7 @@ def _merge_channel_operations(graph_def, kept_nodes):
     consumers = collections.defaultdict(list)
     for node in graph_def.node:
         for source in node.input:
-            consumers[_node_name(source)].append(node)
+            consumers[node_name(source)].append(node)
     replaced, added = {}, []
     for conv in graph_def.node:
         chain = _channel_operations_after(conv, by_name, consumers, kept_nodes)
@@ -138,8 +138,8 @@ def _convolution_with_bias(conv, name, by_name, scale, shift):
     """Nodes that compute `scale * conv(x) + shift`; the first one carries `name`."""
     weights = _constant_value(conv.input[1], by_name)
     weight_scale = scale if conv.op == 'Conv2D' else scale.reshape(weights.shape[2:])
-    new_weights = _constant(f'{name}/weights', (weights * weight_scale).astype(weights.dtype))
-    new_shift = _constant(f'{name}/shift', shift.astype(weights.dtype))
+    new_weights = constant(f'{name}/weights', (weights * weight_scale).astype(weights.dtype))
+    new_shift = constant(f'{name}/shift', shift.astype(weights.dtype))
     new_conv = tf.compat.v1.NodeDef()
     new_conv.CopyFrom(conv)
     new_conv.name = f'{name}/convolution'
@@ -187,10 +187,20 @@ def _constant_value(name, by_name):
     return tf.make_ndarray(node.attr['value'].tensor) if node and node.op == 'Const' else None
 
 
-def _constant(name, value):
+def constant(name, value):
+    """Node that gives a constant.
+
+    Args:
+        name: Its name.
+        value: Array, or what `tf.make_tensor_proto` takes.
+
+    Returns:
+        `NodeDef`.
+    """
+    tensor = tf.make_tensor_proto(value)
     node = tf.compat.v1.NodeDef(name=name, op='Const')
-    node.attr['dtype'].type = tf.as_dtype(value.dtype).as_datatype_enum
-    node.attr['value'].tensor.CopyFrom(tf.make_tensor_proto(value))
+    node.attr['dtype'].type = tensor.dtype
+    node.attr['value'].tensor.CopyFrom(tensor)
     return node
 
 
@@ -201,7 +211,7 @@ def _without_unused(graph_def, kept_nodes):
         name = pending.pop()
         if name not in used:
             used.add(name)
-            pending += [_node_name(source) for source in by_name[name].input]
+            pending += [node_name(source) for source in by_name[name].input]
     return _with_nodes(graph_def, [node for node in graph_def.node if node.name in used])
 
 
@@ -210,5 +220,6 @@ def _with_nodes(graph_def, nodes):
         node=nodes, versions=graph_def.versions, library=graph_def.library)
 
 
-def _node_name(tensor_name):
+def node_name(tensor_name):
+    """Name of the node of a tensor (`node:0`, `node:output:0`) or control input (`^node`)."""
     return tensor_name.lstrip('^').partition(':')[0]

@@ -14,6 +14,8 @@ import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
+from metro_tf.export import folding
+
 # Operations whose result depends on their inputs and attributes alone.
 _PURE = {
     'Abs', 'Add', 'AddV2', 'All', 'Any', 'Cast', 'ConcatV2', 'Const', 'Cos', 'Equal', 'Exp',
@@ -60,14 +62,14 @@ def _refuse_saving(meta_graph):
 
     It has several nodes for each variable, and nothing that reads models uses it.
     """
-    saver = _node_name(meta_graph.saver_def.save_tensor_name)
+    saver = folding.node_name(meta_graph.saver_def.save_tensor_name)
     names = {node.attr['f'].func.name for node in meta_graph.graph_def.node if node.name == saver}
     for function in meta_graph.graph_def.library.function:
         if function.signature.name in names:
             del function.node_def[:]
             function.node_def.extend([
-                _constant('is_allowed', False),
-                _constant('reason', 'A session cannot save the variables of this model.')])
+                folding.constant('is_allowed', False),
+                folding.constant('reason', 'A session cannot save the variables of this model.')])
             failure = function.node_def.add(
                 name='failure', op='Assert',
                 input=['is_allowed:output:0', 'reason:output:0'])
@@ -94,10 +96,7 @@ def _merge_wrappers(library, public):
         name = call.attr['f'].func.name if call else None
         if name and n_uses[name] == 1 and name not in public:
             _take_body(wrapper, call, functions.pop(name))
-    kept = [type(function).FromString(function.SerializeToString())
-            for function in functions.values()]
-    del library.function[:]
-    library.function.extend(kept)
+    _replace_functions(library, functions.values())
 
 
 def _only_call(function):
@@ -109,22 +108,14 @@ def _only_call(function):
     return calls[0] if is_plain else None
 
 
-def _constant(name, value):
-    tensor = tf.make_tensor_proto(value)
-    node = tf.compat.v1.NodeDef(name=name, op='Const')
-    node.attr['dtype'].type = tensor.dtype
-    node.attr['value'].tensor.CopyFrom(tensor)
-    return node
-
-
 def _take_body(wrapper, call, called):
     """Replaces a wrapper's body by that of the function that it calls."""
     identities = {node.name: node.input[0] for node in wrapper.node_def if node.op == 'Identity'}
 
     def origin(source):
         """The argument or result that a source passes on."""
-        while _node_name(source) in identities:
-            source = identities[_node_name(source)]
+        while folding.node_name(source) in identities:
+            source = identities[folding.node_name(source)]
         return source
 
     new_names = {argument.name: origin(source)
@@ -133,15 +124,14 @@ def _take_body(wrapper, call, called):
     results = [argument.name for argument in called.signature.output_arg]
     for name, source in list(wrapper.ret.items()):
         source = origin(source)
-        if _node_name(source) == call.name:
+        if folding.node_name(source) == call.name:
             source = _renamed(
                 called.ret[results[int(source.rpartition(':')[2])]], new_names)
         wrapper.ret[name] = source
     del wrapper.node_def[:]
     for node in called.node_def:
         node.name = new_names[node.name]
-        for i, source in enumerate(node.input):
-            node.input[i] = _renamed(source, new_names)
+        _rename_inputs(node, new_names)
         wrapper.node_def.append(node)
     wrapper.ClearField('control_ret')
     for name, source in called.control_ret.items():
@@ -168,7 +158,7 @@ def _defer_calls(library):
         if calls:
             # The optimiser would turn a case with a constant index into a call that it takes to
             # have no side effects. It leaves this operation alone, which passes constants on.
-            zero = _constant('branch/zero', 0)
+            zero = folding.constant('branch/zero', 0)
             index = tf.compat.v1.NodeDef(
                 name='branch/index', op='GuaranteeConst', input=[f'{zero.name}:output:0'])
             index.attr['T'].type = tf.int32.as_datatype_enum
@@ -196,8 +186,7 @@ def _merge_nodes(function):
     for node in _in_order(function):
         for note in _NOTES:
             node.attr.pop(note, None)
-        for i, source in enumerate(node.input):
-            node.input[i] = _renamed(source, new_names)
+        _rename_inputs(node, new_names)
         key = _content(node)
         if node.op in _PURE and key in known:
             new_names[node.name] = known[key]
@@ -216,9 +205,13 @@ def _shorten_names(function):
     new_names = {node.name: f'n{i}' for i, node in enumerate(function.node_def)}
     for node in function.node_def:
         node.name = new_names[node.name]
-        for i, source in enumerate(node.input):
-            node.input[i] = _renamed(source, new_names)
+        _rename_inputs(node, new_names)
     _rename_results(function, new_names)
+
+
+def _rename_inputs(node, new_names):
+    for i, source in enumerate(node.input):
+        node.input[i] = _renamed(source, new_names)
 
 
 def _rename_results(function, new_names):
@@ -240,7 +233,7 @@ def _in_order(function):
         while pending:
             name = pending[-1]
             sources = [] if name in state else [
-                source for source in map(_node_name, nodes[name].input)
+                source for source in map(folding.node_name, nodes[name].input)
                 if source in nodes and source not in state]
             state.setdefault(name, 'entered')
             if sources:
@@ -255,7 +248,7 @@ def _in_order(function):
 
 def _used_names(function, nodes):
     by_name = {node.name: node for node in nodes}
-    pending = [_node_name(source) for source in (
+    pending = [folding.node_name(source) for source in (
         *function.ret.values(), *function.control_ret.values())]
     pending += [node.name for node in nodes if node.op not in _PURE]
     used = set()
@@ -263,7 +256,7 @@ def _used_names(function, nodes):
         name = pending.pop()
         if name not in used and name in by_name:
             used.add(name)
-            pending += map(_node_name, by_name[name].input)
+            pending += map(folding.node_name, by_name[name].input)
     return used
 
 
@@ -287,10 +280,14 @@ def _merge_functions(graph_def, public):
             node for function in functions for node in function.node_def]
         for node in nodes:
             _rename_functions(node, new_names)
-        functions = [type(function).FromString(function.SerializeToString())
-                     for function in functions]
-        del graph_def.library.function[:]
-        graph_def.library.function.extend(functions)
+        _replace_functions(graph_def.library, functions)
+
+
+def _replace_functions(library, functions):
+    """Leaves some of a library's functions, as copies: originals go with their list."""
+    copies = [type(function).FromString(function.SerializeToString()) for function in functions]
+    del library.function[:]
+    library.function.extend(copies)
 
 
 def _keep_calls(library):
@@ -337,8 +334,7 @@ def _canonical(function):
     for node in copy.node_def:
         node.name = names[node.name]
         node.ClearField('experimental_debug_info')
-        for i, source in enumerate(node.input):
-            node.input[i] = _renamed(source, names)
+        _rename_inputs(node, names)
     returned = {results[name]: _renamed(source, names) for name, source in copy.ret.items()}
     controls = sorted(_renamed(source, names) for source in copy.control_ret.values())
     copy.ClearField('ret')
@@ -365,7 +361,3 @@ def _renamed(source, new_names):
     prefix = '^' if source.startswith('^') else ''
     name, separator, rest = source[len(prefix):].partition(':')
     return prefix + new_names.get(name, name) + separator + rest
-
-
-def _node_name(source):
-    return source.lstrip('^').partition(':')[0]

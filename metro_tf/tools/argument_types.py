@@ -60,6 +60,31 @@ def positive_int(text):
     return int(text)
 
 
+def add_command(commands, name, *, help, description, epilog):
+    """Adds a command to the subparsers of a command line, with its texts as they are written.
+
+    Args:
+        commands: What `add_subparsers` gave.
+        name: Of the command.
+        help: One line for the list of commands.
+        description: Text above the arguments.
+        epilog: Text below them.
+
+    Returns:
+        The parser of the command.
+    """
+    return commands.add_parser(
+        name, help=help, description=description, epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def add_model(parser):
+    """Adds the optional argument `model`, by position."""
+    parser.add_argument(
+        'model', nargs='?', default='default', metavar='MODEL',
+        help='name or path of a model (default: %(default)s)')
+
+
 def add_fov(parser):
     """Adds the argument `--fov`, a field of view in degrees."""
     parser.add_argument(

@@ -79,14 +79,14 @@ def main(argv=None, load_model=None):
 
 
 def _make_parser():
-    raw = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(
-        prog='metro-tf', description=_DESCRIPTION, epilog=_EPILOG, formatter_class=raw)
+        prog='metro-tf', description=_DESCRIPTION, epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         '--version', action='version', version=f'metro-tf {version.VERSION}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    detect = commands.add_parser(
-        'detect', help='find people in photos and their 3D poses', formatter_class=raw,
+    detect = argument_types.add_command(
+        commands, 'detect', help='find people in photos and their 3D poses',
         description=_DETECT_DESCRIPTION, epilog=_DETECT_EPILOG)
     _add_detect_arguments(detect)
     detect.set_defaults(run=_run_detect)
@@ -96,12 +96,10 @@ def _make_parser():
         run=_telling(person_commands.run_volumes))
     export_commands.add_onnx(commands).set_defaults(run=_telling(export_commands.run_onnx))
     export_commands.add_tflite(commands).set_defaults(run=_telling(export_commands.run_tflite))
-    info = commands.add_parser(
-        'info', help='describe a model', formatter_class=raw, epilog=_INFO_EPILOG,
+    info = argument_types.add_command(
+        commands, 'info', help='describe a model', epilog=_INFO_EPILOG,
         description='Tells what a model predicts, how it was made and how good it is.')
-    info.add_argument(
-        'model', nargs='?', default='default', metavar='MODEL',
-        help='name or path of a model (default: %(default)s)')
+    argument_types.add_model(info)
     info.set_defaults(run=_telling(model_info.run))
     return parser
 

@@ -1,11 +1,10 @@
 """`metro-tf export-onnx` and `metro-tf export-tflite`: models for use without TensorFlow."""
 
-import argparse
 import contextlib
 import logging
 import pathlib
 
-from metro_tf.tools import loading, writers
+from metro_tf.tools import argument_types, loading, writers
 
 _ONNX_DESCRIPTION = """\
 Converts the networks of a model to ONNX. Writes into the folder of --out:
@@ -37,11 +36,10 @@ exit code: 0 if the file was written, 2 if an argument was bad or the model cann
 
 def add_onnx(commands):
     """Adds `export-onnx` to the subparsers of a command line. Returns its parser."""
-    parser = commands.add_parser(
-        'export-onnx', help='convert a model to ONNX',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = argument_types.add_command(
+        commands, 'export-onnx', help='convert a model to ONNX',
         description=_ONNX_DESCRIPTION, epilog=_ONNX_EPILOG)
-    _add_model(parser)
+    argument_types.add_model(parser)
     parser.add_argument(
         '--out', required=True, metavar='DIR', type=pathlib.Path, help='folder to write')
     parser.add_argument(
@@ -51,11 +49,10 @@ def add_onnx(commands):
 
 def add_tflite(commands):
     """Adds `export-tflite` to the subparsers of a command line. Returns its parser."""
-    parser = commands.add_parser(
-        'export-tflite', help='convert the crop network of a model to TFLite',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = argument_types.add_command(
+        commands, 'export-tflite', help='convert the crop network of a model to TFLite',
         description=_TFLITE_DESCRIPTION, epilog=_TFLITE_EPILOG)
-    _add_model(parser)
+    argument_types.add_model(parser)
     parser.add_argument(
         '--out', required=True, metavar='FILE', type=pathlib.Path,
         help='.tflite file to write; an existing one is replaced')
@@ -100,12 +97,6 @@ def run_tflite(arguments, load_model):
         content = tflite.convert(arguments.model)
     writers.write_bytes(arguments.out, content)
     return _line(arguments.out)
-
-
-def _add_model(parser):
-    parser.add_argument(
-        'model', nargs='?', default='default', metavar='MODEL',
-        help='name or path of a model (default: %(default)s)')
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """`metro-tf heatmaps` and `metro-tf volumes`: what a crop model makes of one person in a photo."""
 
-import argparse
 import pathlib
 
 from metro_tf.tools import argument_types, loading, writers
@@ -49,9 +48,8 @@ exit code: 0 if all was written, 2 if an argument or a file was bad or nobody wa
 
 def add_heatmaps(commands):
     """Adds `heatmaps` to the subparsers of a command line. Returns its parser."""
-    parser = commands.add_parser(
-        'heatmaps', help='draw the heatmaps of a person in a photo',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = argument_types.add_command(
+        commands, 'heatmaps', help='draw the heatmaps of a person in a photo',
         description=_HEATMAPS_DESCRIPTION, epilog=_HEATMAPS_EPILOG)
     _add_photo_arguments(parser)
     parser.add_argument(
@@ -64,9 +62,8 @@ def add_heatmaps(commands):
 
 def add_volumes(commands):
     """Adds `volumes` to the subparsers of a command line. Returns its parser."""
-    parser = commands.add_parser(
-        'volumes', help='write the volumes of a person in a photo',
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+    parser = argument_types.add_command(
+        commands, 'volumes', help='write the volumes of a person in a photo',
         description=_VOLUMES_DESCRIPTION, epilog=_VOLUMES_EPILOG)
     _add_photo_arguments(parser)
     parser.add_argument(

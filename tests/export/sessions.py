@@ -9,6 +9,17 @@ import tensorflow as tf
 from tests import fakes
 
 
+def open_session(folder):
+    """A session on a SavedModel, and a dict from name to `SignatureDef`."""
+    config = tf.compat.v1.ConfigProto()
+    # Optimising takes seconds for every new set of inputs; a test elsewhere leaves it on.
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
+    with session.graph.as_default():
+        meta_graph = tf.compat.v1.saved_model.loader.load(session, ['serve'], str(folder))
+    return session, dict(meta_graph.signature_def)
+
+
 class SignatureSession:
     """A session on a SavedModel.
 
@@ -20,14 +31,7 @@ class SignatureSession:
     """
 
     def __init__(self, folder):
-        config = tf.compat.v1.ConfigProto()
-        # Optimising takes seconds for every new set of inputs; a test elsewhere leaves it on.
-        config.graph_options.rewrite_options.disable_meta_optimizer = True
-        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
-        with self._session.graph.as_default():
-            meta_graph = tf.compat.v1.saved_model.loader.load(
-                self._session, ['serve'], str(folder))
-        self.signatures = dict(meta_graph.signature_def)
+        self._session, self.signatures = open_session(folder)
 
     def run(self, signature_name, **inputs):
         """Runs a signature as the server does: with the defaults of all options not given.

@@ -23,6 +23,7 @@ from tensorflow_serving.apis import (
     get_model_metadata_pb2, get_model_status_pb2, model_service_pb2_grpc, predict_pb2,
     prediction_service_pb2_grpc)
 
+from tests.export import sessions
 from tests.serving import rest_rules
 
 _PREDICT_PATH = re.compile(r'/v1/models/([^/:]+)(?:/versions/(\d+))?:(predict)')
@@ -44,14 +45,7 @@ class ServedModel:
     """One version of a model in a session."""
 
     def __init__(self, folder):
-        config = tf.compat.v1.ConfigProto()
-        # Rewriting the graph makes the first call of each signature take twice as long.
-        config.graph_options.rewrite_options.disable_meta_optimizer = True
-        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=config)
-        with self._session.graph.as_default():
-            meta_graph = tf.compat.v1.saved_model.loader.load(
-                self._session, ['serve'], str(folder))
-        self.signatures = dict(meta_graph.signature_def)
+        self._session, self.signatures = sessions.open_session(folder)
 
     def signature(self, name):
         name = name or 'serving_default'
