@@ -1,5 +1,6 @@
 """Settings for all tests: TensorFlow's start-up notes are hidden, random numbers repeat."""
 
+import gc
 import os
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
@@ -11,6 +12,20 @@ import pytest  # noqa: E402
 @pytest.fixture(autouse=True)
 def _seeded():
     keras.utils.set_random_seed(0)
+
+
+def pytest_collection_finish():
+    """Spares what is loaded by now, modules above all, from every later garbage collection."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _graphs_released():
+    """Frees the networks and graphs of a module's tests: those of all would take gigabytes."""
+    yield
+    keras.backend.clear_session()
+    gc.collect()
 
 
 @pytest.fixture

@@ -27,16 +27,20 @@ def check_layer(layer_cls, init_kwargs, inputs, rtol=1e-5, atol=1e-6):
     revived(*inputs)  # creates the weights
     revived.set_weights(layer.get_weights())
     spec = [tf.TensorSpec([None] * (x.ndim - 1) + [x.shape[-1]], x.dtype) for x in inputs]
-    actual = tf.function(lambda *args: revived(*args), input_signature=spec)(*inputs)
+    actual = tf.function(
+        lambda *args: revived(*args), input_signature=spec, autograph=False)(*inputs)
     tf.nest.map_structure(
         lambda a, e: np.testing.assert_allclose(a, e, rtol=rtol, atol=atol), actual, expected)
 
 
 def run_in_graph(function, *arrays):
-    """Calls `function` inside a tf.function whose inputs have unknown sizes on every axis."""
+    """Calls `function` inside a tf.function whose inputs have unknown sizes on every axis.
+
+    Without AutoGraph, on which the library must not rely; converting takes longer than tracing.
+    """
     tensors = [tf.convert_to_tensor(array) for array in arrays]
     spec = [tf.TensorSpec([None] * tensor.shape.rank, tensor.dtype) for tensor in tensors]
-    return tf.function(function, input_signature=spec)(*tensors)
+    return tf.function(function, input_signature=spec, autograph=False)(*tensors)
 
 
 def over_seeds(function, n):

@@ -55,7 +55,7 @@ def families():
 
 @functools.lru_cache(maxsize=None)
 def network(name):
-    """The published network, built once per test run."""
+    """The published network, built once per test module (see `conftest`), as are the next two."""
     return builder.FAMILIES[name].make_network()
 
 
@@ -70,7 +70,7 @@ def restrided(name, output_stride):
 
 @functools.lru_cache(maxsize=None)
 def restrided_probe(name, output_stride):
-    """`linear_probe` of `restrided`, built once per test run."""
+    """`linear_probe` of `restrided`."""
     return linear_probe(restrided(name, output_stride))
 
 
