@@ -152,7 +152,10 @@ class PoseEstimator(tf.Module):
                 tf.TensorSpec([None, None, self._n_joints, 3]),
                 tf.TensorSpec([None, None, self._n_joints, 2]),
                 tf.TensorSpec([None, 5]), tf.TensorSpec([None], tf.int32)])
-        self.functions = {name: self._make_function(name) for name in arguments_lib.METHOD_NAMES}
+        batched = {name: self._make_batched_function(name)
+                   for name in arguments_lib.METHOD_NAMES if arguments_lib.is_batched(name)}
+        self.functions = {name: batched.get(name) or _for_one_image(name, batched)
+                          for name in arguments_lib.METHOD_NAMES}
 
     def _set_joint_attributes(self):
         selections = self._selections
@@ -175,42 +178,25 @@ class PoseEstimator(tf.Module):
     def _n_joints(self):
         return len(self.crop_model.joint_names)
 
-    def _make_function(self, method_name):
-        is_batched = arguments_lib.is_batched(method_name)
-        arguments = arguments_lib.arguments_of(method_name)
-
+    def _make_batched_function(self, method_name):
         def function(*values):
-            named = {argument.name: value for argument, value in zip(arguments, values)}
-            if not is_batched:
-                named = {
-                    argument.name: named[argument.name][tf.newaxis]
-                    if argument.batching in ('stacked', 'broadcast') else named[argument.name]
-                    for argument in arguments}
+            named = _named(method_name, values)
             people, image_index = (
                 self._estimate(**named) if 'boxes' in named else self._detect(**named))
-            if not is_batched:
-                return people
             row_splits = _row_splits(image_index, tf.shape(named['image'])[0])
             return {
                 name: tf.RaggedTensor.from_row_splits(values, row_splits, validate=False)
                 for name, values in people.items()}
 
-        function.__name__ = method_name
-        function.__signature__ = arguments_lib.python_signature(method_name)
-        return tf.function(
-            function, input_signature=call_spec.tensor_specs(method_name), autograph=False)
+        return _method_function(method_name, function)
 
     def _estimate(self, image, boxes, **arguments):
-        """Graph of the two `estimate_*` methods: dict of one row per person, and their images."""
+        """People in ragged boxes: dict of one row per person, and their images."""
         n_images = tf.shape(image)[0]
-        if isinstance(boxes, tf.RaggedTensor):
-            count_check = require(
-                tf.equal(boxes.nrows(out_type=tf.int32), n_images),
-                '`boxes` must have one row per image.', [boxes.nrows(), 'for', n_images, 'images'])
-            image_index, boxes = tf.cast(boxes.value_rowids(), tf.int32), boxes.values
-        else:
-            count_check = tf.no_op()
-            image_index = tf.zeros(tf.shape(boxes)[:1], tf.int32)
+        count_check = require(
+            tf.equal(boxes.nrows(out_type=tf.int32), n_images),
+            '`boxes` must have one row per image.', [boxes.nrows(), 'for', n_images, 'images'])
+        image_index, boxes = tf.cast(boxes.value_rowids(), tf.int32), boxes.values
         box_check = require(
             tf.reduce_all(boxes[:, 2:] > 0) & tf.reduce_all(tf.math.is_finite(boxes)),
             '`boxes` must be finite with positive width and height.', [boxes])
@@ -225,7 +211,7 @@ class PoseEstimator(tf.Module):
     def _detect(
             self, image, detector_threshold, detector_nms_iou_threshold, max_detections,
             detector_flip_aug, **arguments):
-        """Graph of the two `detect_*` methods: dict of one row per person, and their images."""
+        """People that the detector finds: dict of one row per person, and their images."""
         n_images = tf.shape(image)[0]
         if self.detector is None:
             detections = protocol.no_detections(n_images)
@@ -331,6 +317,40 @@ _PREDICT_SPECS = [
         call_spec.tensor_spec(argument, 'detect_poses_batched')
         for argument in arguments_lib.ARGUMENTS
         if argument.name in _PREDICT_ARGUMENTS)]
+
+
+def _for_one_image(method_name, batched):
+    """The function of a method for one image: a call of the one for several."""
+    batched_name = f'{method_name}_batched'
+
+    def function(*values):
+        named = _named(method_name, values)
+        for argument in arguments_lib.arguments_of(method_name):
+            if argument.batching in ('stacked', 'broadcast'):
+                named[argument.name] = named[argument.name][tf.newaxis]
+        if 'boxes' in named:
+            boxes = named['boxes']
+            named['boxes'] = tf.RaggedTensor.from_row_splits(
+                boxes, tf.stack([0, tf.shape(boxes, tf.int64)[0]]), validate=False)
+        people = batched[batched_name](*(
+            named[argument.name] for argument in arguments_lib.arguments_of(batched_name)))
+        return {name: rows.values for name, rows in people.items()}
+
+    return _method_function(method_name, function)
+
+
+def _method_function(method_name, function):
+    """`tf.function` with the arguments of a method."""
+    function.__name__ = method_name
+    function.__signature__ = arguments_lib.python_signature(method_name)
+    return tf.function(
+        function, input_signature=call_spec.tensor_specs(method_name), autograph=False)
+
+
+def _named(method_name, values):
+    """Dict from the names of a method's arguments to their values."""
+    arguments = arguments_lib.arguments_of(method_name)
+    return {argument.name: value for argument, value in zip(arguments, values)}
 
 
 def _index_within_image(image_index, n_images):

@@ -7,8 +7,8 @@ levels (2x2 means) and optional supersampling prevent aliasing.
 The cost follows what the crops touch and not the image: pixels are decoded only in the rectangle
 of each image that its crops reach (or after they were picked, where that is less), and pyramid
 levels are built only if a crop needs them, one image at a time. All needed pixels of all levels
-lie in one table, from which all crops are sampled together, without a loop over crops. Only core
-TensorFlow operations are used.
+lie in one table, from which several crops are sampled together: few enough for what lies between
+the operations to stay in the processor's caches. Only core TensorFlow operations are used.
 """
 
 from typing import NamedTuple
@@ -22,6 +22,8 @@ from metro_tf.geometry import distortion
 DISPLAY_GAMMA = 2.2
 N_PYRAMID_LEVELS = 3
 
+# Crop pixels that are sampled together, if crops are smaller.
+_N_SAMPLED_TOGETHER = 2 ** 16
 _COARSEST_CELL_PX = 2 ** (N_PYRAMID_LEVELS - 1)
 _LATTICE_SIZE = 17
 _MIN_RAY_DEPTH = 1e-6
@@ -93,7 +95,9 @@ class _Grid(NamedTuple):
 
 class _Source(NamedTuple):
     """A list of pixels and where in it each crop finds its picture, row by row."""
-    table: tf.Tensor  # [pixels, 3], uint8 display values or linear light in float32
+    light: tf.Tensor  # [pixels, 3], linear light in float32; empty if `is_decoded` is False
+    display: tf.Tensor  # [pixels, 3], uint8 display values; empty if `is_decoded` is True
+    is_decoded: tf.Tensor  # boolean scalar
     first: tf.Tensor  # [n], int32 index of the picture's first pixel
     size: tf.Tensor  # [n, 2], int32 (width, height) of the picture
     origin: tf.Tensor  # [n, 2], (x, y) px of the picture's first pixel in the full image
@@ -195,11 +199,11 @@ def _sample_from_images(images, views, grid):
             tf.math.unsorted_segment_max(upper, slots, tf.size(used_images)), image_size)
         n_touched = tf.reduce_sum(tf.reduce_prod(stop - start, axis=1))
         n_picked = 4 * grid.side_px ** 2 * tf.size(slots)
-        return tf.cond(
+        source = tf.cond(
             tf.reduce_any(views.level > 0) | (n_touched <= n_picked),
-            lambda: _sample(
-                views, _decoded_source(images, views.level, used_images, slots, start, stop), grid),
-            lambda: _sample(views, _undecoded_source(images, views.image_index), grid))
+            lambda: _decoded_source(images, views.level, used_images, slots, start, stop),
+            lambda: _undecoded_source(images, views.image_index))
+        return _sample(views, source, grid)
 
     light = tf.cond(
         tf.size(views.image_index) > 0, sample, lambda: tf.zeros([0, *shape[1:]]))
@@ -211,8 +215,8 @@ def _undecoded_source(images, image_index):
     height, width = tf.unstack(tf.shape(images)[1:3])
     zeros = tf.zeros_like(image_index)[:, tf.newaxis]
     return _Source(
-        table=tf.reshape(images, [-1, 3]), first=image_index * (height * width),
-        size=zeros + tf.stack([width, height]),
+        light=tf.zeros([0, 3]), display=tf.reshape(images, [-1, 3]), is_decoded=tf.constant(False),
+        first=image_index * (height * width), size=zeros + tf.stack([width, height]),
         origin=tf.cast(zeros, tf.float32) + tf.zeros([2]))
 
 
@@ -252,7 +256,8 @@ def _decoded_source(images, levels, used_images, slots, start, stop):
         tf.cumsum(tf.reshape(n_pixels, [-1]), exclusive=True), tf.shape(n_pixels))
     places = tf.stack([slots, levels], axis=1)
     return _Source(
-        table=table, first=tf.gather_nd(first, places), size=tf.gather_nd(sizes, places),
+        light=table, display=tf.zeros([0, 3], tf.uint8), is_decoded=tf.constant(True),
+        first=tf.gather_nd(first, places), size=tf.gather_nd(sizes, places),
         origin=tf.cast(tf.gather(start, slots), tf.float32))
 
 
@@ -288,31 +293,48 @@ def _halved(light):
 
 
 def _sample(views, source, grid):
-    """Linear light in [0, 1] of the given crops, `[n, S, S, 3]`: the mean over all subsamples."""
+    """Linear light in [0, 1] of the crops, `[n, S, S, 3]`, some crops at a time."""
     cell_px = tf.cast(tf.bitwise.left_shift(1, views.level), tf.float32)[:, tf.newaxis]
     shift = (0.5 - source.origin) / cell_px - 0.5
-    pixels_from_norm = views.pixels_from_norm / cell_px[..., tf.newaxis] + tf.pad(
-        shift[..., tf.newaxis], [[0, 0], [0, 0], [2, 0]])
+    views = views._replace(
+        pixels_from_norm=views.pixels_from_norm / cell_px[..., tf.newaxis] + tf.pad(
+            shift[..., tf.newaxis], [[0, 0], [0, 0], [2, 0]]))
+    n_together = max(_N_SAMPLED_TOGETHER // grid.side_px ** 2, 1)
+    n_parts = -(-tf.size(views.level) // n_together)
+
+    def add_part(i_part, parts):
+        first = i_part * n_together
+        some_views, some_first, some_sizes = tf.nest.map_structure(
+            lambda values: values[first:first + n_together], (views, source.first, source.size))
+        light = _mean_of_samples(
+            some_views, source._replace(first=some_first, size=some_sizes), grid)
+        return i_part + 1, parts.write(i_part, light)
+
+    parts = tf.TensorArray(
+        tf.float32, n_parts, infer_shape=False,
+        element_shape=[None, grid.side_px, grid.side_px, 3])
+    return tf.while_loop(
+        lambda i_part, _: i_part < n_parts, add_part, (0, parts), parallel_iterations=1)[1].concat()
+
+
+def _mean_of_samples(views, source, grid):
+    """`_sample` of crops at the same time: the mean over the subsamples of each crop pixel."""
     pixel_grid = np.arange(grid.side_px, dtype=np.float32)
     step = 1 / tf.cast(grid.antialias_factor, tf.float32)
-    sample_weight = tf.square(step) / _MAX_LIGHT
+    weight = tf.square(step) / _MAX_LIGHT
 
-    def take_sample(i_sample):
+    def add_sample(i_sample, total):
         row, column = i_sample // grid.antialias_factor, i_sample % grid.antialias_factor
         grid_x, grid_y = (
             pixel_grid + (tf.cast(i, tf.float32) + 0.5) * step - 0.5 for i in (column, row))
-        x, y = _image_points(views, pixels_from_norm, grid_x, grid_y)
-        return _interpolate(source, x, y, sample_weight)
+        x, y = _image_points(views, views.pixels_from_norm, grid_x, grid_y)
+        return i_sample + 1, total + _interpolate(source, x, y, weight)
 
-    def mean_of_samples():
-        n_samples = tf.square(grid.antialias_factor)
-        shape = [None, grid.side_px, grid.side_px, 3]
-        return tf.while_loop(
-            lambda i, _: i < n_samples, lambda i, total: (i + 1, total + take_sample(i)),
-            (0, tf.zeros([tf.size(views.level), *shape[1:]])), parallel_iterations=1,
-            shape_invariants=(tf.TensorShape([]), tf.TensorShape(shape)))[1]
-
-    return tf.cond(grid.antialias_factor > 1, mean_of_samples, lambda: take_sample(0))
+    shape = [None, grid.side_px, grid.side_px, 3]
+    return tf.while_loop(
+        lambda i_sample, _: i_sample < tf.square(grid.antialias_factor), add_sample,
+        (0, tf.zeros([tf.size(views.level), *shape[1:]])), parallel_iterations=1,
+        shape_invariants=(tf.TensorShape([]), tf.TensorShape(shape)))[1]
 
 
 def _image_points(views, pixels_from_norm, grid_x, grid_y):
@@ -370,8 +392,10 @@ def _interpolate(source, x, y, weight):
     # All four neighbours at once: few and large operations.
     indices = tf.stack([first, first + next_column, below, below + next_column])
     weights = tf.stack([top * left, top * right, bottom * left, bottom * right])
-    picked = tf.gather(source.table, tf.reshape(indices, [-1]))
-    light = _decode(picked) if picked.dtype == tf.uint8 else picked
+    indices = tf.reshape(indices, [-1])
+    light = tf.cond(
+        source.is_decoded, lambda: tf.gather(source.light, indices),
+        lambda: _decode(tf.gather(source.display, indices)))
     # A matrix product is faster than broadcasting along a short last axis.
     light *= tf.matmul(tf.reshape(weights, [-1, 1]), tf.ones([1, 3]))
     total = tf.reduce_sum(tf.reshape(light, [4, -1]), axis=0)

@@ -77,9 +77,7 @@ def _serving_default(encoded):
     @tf.function(input_signature=[_BYTES_SPEC], autograph=False)
     def serving_default(image_bytes):
         """`predict_encoded` with the defaults of all options."""
-        # Not as a call of the graph: it would have to be loaded twice.
-        return encoded.python_function(
-            image_bytes, *defaults_of(_DETECT).values(), tf.constant(False))
+        return encoded(image_bytes)
 
     return serving_default
 

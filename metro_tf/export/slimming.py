@@ -52,7 +52,7 @@ def slim(folder):
         _merge_functions(meta_graph.graph_def, public)
         _keep_calls(library)
         for function in library.function:
-            _shorten_names(function)
+            _shorten_names(function, function.signature.name in public)
     path.write_bytes(saved_model.SerializeToString(deterministic=True))
     fingerprinting_utils.write_fingerprint(str(folder))
 
@@ -200,9 +200,23 @@ def _merge_nodes(function):
     function.node_def.extend(nodes)
 
 
-def _shorten_names(function):
-    """Numbers the nodes: every copy of a function has all names, and short ones take no memory."""
+def _shorten_names(function, is_public):
+    """Numbers the nodes: every copy of a function has all names, and short ones take no memory.
+
+    Arguments and results are numbered, too, unless the function is public.
+    """
     new_names = {node.name: f'n{i}' for i, node in enumerate(function.node_def)}
+    if not is_public:
+        signature = function.signature
+        for i, argument in enumerate(signature.input_arg):
+            new_names[argument.name] = f'a{i}'
+            argument.name = f'a{i}'
+            function.arg_attr[i].attr.pop('_user_specified_name', None)
+        results = [function.ret[argument.name] for argument in signature.output_arg]
+        function.ClearField('ret')
+        for i, (argument, source) in enumerate(zip(signature.output_arg, results)):
+            argument.name = f'r{i}'
+            function.ret[argument.name] = source
     for node in function.node_def:
         node.name = new_names[node.name]
         _rename_inputs(node, new_names)

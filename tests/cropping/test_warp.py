@@ -231,12 +231,28 @@ def test_crops_do_not_depend_on_the_others():
         np.testing.assert_allclose(sample(images, arguments)[0], together[i], atol=2e-5)
 
 
-def test_graph_loops_over_subsamples_and_images_but_not_over_crops():
+@pytest.mark.parametrize('antialias_factor', [1, 2])
+def test_more_crops_than_are_sampled_together(antialias_factor):
+    n_together = warp._N_SAMPLED_TOGETHER // SIDE ** 2
+    images = np.stack([smooth_image(67, 83, seed) for seed in range(2)])
+    rng = np.random.default_rng(0)
+    boxes = np.concatenate([
+        rng.uniform(0, 50, (2 * n_together + 5, 2)), rng.uniform(8, 40, (2 * n_together + 5, 2))],
+        axis=1)
+    arguments = make_arguments(boxes, rng.integers(0, 2, len(boxes)), LENS)
+    together = sample(images, arguments, antialias_factor, in_graph=True)
+    for some in np.split(np.arange(len(boxes)), [100, n_together + 50, 2 * n_together - 7]):
+        part = {name: values[some] for name, values in arguments.items()}
+        np.testing.assert_allclose(
+            sample(images, part, antialias_factor, in_graph=True), together[some], atol=2e-5)
+
+
+def test_graph_is_small():
     library = graph_function().get_concrete_function().graph.as_graph_def().library
     loops = [
         node for function in library.function for node in function.node_def
         if node.op in ('While', 'StatelessWhile')]
-    # Samples of undecoded pixels, samples of decoded ones, decoding of several images.
+    # Decoding of several images, parts of the crops, samples.
     assert len(loops) == 3
 
 
