@@ -4,11 +4,8 @@ Resampling averages light, so it happens in linear light: display values v in [0
 to v^2.2, sampled, and encoded again. Where a crop shrinks the image, an image pyramid of three
 levels (2x2 means) and optional supersampling prevent aliasing.
 
-The cost follows what the crops touch and not the image: pixels are decoded only in the rectangle
-of each image that its crops reach (or after they were picked, where that is less), and pyramid
-levels are built only if a crop needs them, one image at a time. All needed pixels of all levels
-lie in one table, from which several crops are sampled together: few enough for what lies between
-the operations to stay in the processor's caches. Only core TensorFlow operations are used.
+Pixels come from one table (`pixel_source`), from which several crops are sampled together: few
+enough for what lies between the operations to stay small. Only core TensorFlow operations are used.
 """
 
 from typing import NamedTuple
@@ -17,17 +14,13 @@ import numpy as np
 import tensorflow as tf
 
 from metro_tf import checks
+from metro_tf.cropping import pixel_source
 from metro_tf.geometry import distortion
-
-DISPLAY_GAMMA = 2.2
-N_PYRAMID_LEVELS = 3
 
 # Crop pixels that are sampled together, if crops are smaller.
 _N_SAMPLED_TOGETHER = 2 ** 16
-_COARSEST_CELL_PX = 2 ** (N_PYRAMID_LEVELS - 1)
 _LATTICE_SIZE = 17
 _MIN_RAY_DEPTH = 1e-6
-_MAX_LIGHT = 255.0 ** DISPLAY_GAMMA
 
 
 def sample_crops(
@@ -69,10 +62,10 @@ def sample_crops(
     grid = _Grid(crop_side_px, tf.cast(antialias_factor, tf.int32))
     views = _make_views(
         image_index, intrinsics, distortion_coeffs, crop_intrinsics, rotations)
-    levels = _pyramid_levels(scales, grid.antialias_factor, tf.shape(images)[1:3])
+    levels = pixel_source.pyramid_levels(scales, grid.antialias_factor, tf.shape(images)[1:3])
     light = _sample_from_images(images, views._replace(level=levels), grid)
     gamma = checks.last_axes(gamma, (None,), 'gamma', tf.float32)
-    exponents = (gamma / DISPLAY_GAMMA)[:, tf.newaxis, tf.newaxis, tf.newaxis]
+    exponents = (gamma / pixel_source.DISPLAY_GAMMA)[:, tf.newaxis, tf.newaxis, tf.newaxis]
     # exp of log takes a fifth of the time of pow, and is 0 for 0.
     return tf.exp(exponents * tf.math.log(light))
 
@@ -91,16 +84,6 @@ class _Grid(NamedTuple):
     """The sample positions in every crop."""
     side_px: int
     antialias_factor: tf.Tensor  # samples per pixel along one axis
-
-
-class _Source(NamedTuple):
-    """A list of pixels and where in it each crop finds its picture, row by row."""
-    light: tf.Tensor  # [pixels, 3], linear light in float32; empty if `is_decoded` is False
-    display: tf.Tensor  # [pixels, 3], uint8 display values; empty if `is_decoded` is True
-    is_decoded: tf.Tensor  # boolean scalar
-    first: tf.Tensor  # [n], int32 index of the picture's first pixel
-    size: tf.Tensor  # [n, 2], int32 (width, height) of the picture
-    origin: tf.Tensor  # [n, 2], (x, y) px of the picture's first pixel in the full image
 
 
 def _checked_images(images):
@@ -150,40 +133,9 @@ def _touched_bounds(views, crop_side_px):
         tf.reduce_max(tf.abs(points[:, 1:] - points[:, :-1]), axis=(1, 2)),
         tf.reduce_max(tf.abs(points[:, :, 1:] - points[:, :, :-1]), axis=(1, 2)))
     # The coarsest level interpolates between cells up to one cell away.
-    margin = step / 2 + 2 * _COARSEST_CELL_PX
+    margin = step / 2 + 2 * pixel_source.COARSEST_CELL_PX
     return (tf.reduce_min(points, axis=(1, 2)) - margin,
             tf.reduce_max(points, axis=(1, 2)) + margin)
-
-
-def _touched_rectangles(lower, upper, image_size):
-    """Whole cells of the coarsest level within bounds; at least one if the image has one.
-
-    Args:
-        lower: Float tensor `[m, 2]`, (x, y) px.
-        upper: Float tensor `[m, 2]`, (x, y) px.
-        image_size: Int tensor (height, width).
-
-    Returns:
-        Int32 tensors `[m, 2]`, start and stop (x, y).
-    """
-    size = tf.reverse(image_size, [0])
-    last = tf.cast(size - 1, tf.float32)
-    lower = tf.cast(tf.clip_by_value(lower, 0.0, last), tf.int32)
-    upper = tf.cast(tf.clip_by_value(upper, 0.0, last), tf.int32)
-    cell = _COARSEST_CELL_PX
-    start = tf.minimum(lower, tf.maximum(size - cell, 0)) // cell * cell
-    n_cells = tf.maximum((upper - start) // cell + 1, 1)
-    return start, tf.minimum(start + n_cells * cell, size)
-
-
-def _pyramid_levels(scales, antialias_factor, image_size):
-    scales = checks.last_axes(scales, (None,), 'scales', tf.float32)
-    sample_scales = tf.maximum(scales, 1e-6) * tf.cast(antialias_factor, tf.float32)
-    levels = tf.cast(tf.floor(-tf.math.log(sample_scales) / tf.math.log(2.0)), tf.int32)
-    smaller_side = tf.reduce_min(image_size)
-    max_level = sum(
-        tf.cast(smaller_side >= 2 ** level, tf.int32) for level in range(1, N_PYRAMID_LEVELS))
-    return tf.clip_by_value(levels, 0, max_level)
 
 
 def _sample_from_images(images, views, grid):
@@ -191,105 +143,15 @@ def _sample_from_images(images, views, grid):
     shape = [None, grid.side_px, grid.side_px, 3]
 
     def sample():
-        image_size = tf.shape(images)[1:3]
-        used_images, slots = tf.unique(views.image_index)
-        lower, upper = _touched_bounds(views, grid.side_px)
-        start, stop = _touched_rectangles(
-            tf.math.unsorted_segment_min(lower, slots, tf.size(used_images)),
-            tf.math.unsorted_segment_max(upper, slots, tf.size(used_images)), image_size)
-        n_touched = tf.reduce_sum(tf.reduce_prod(stop - start, axis=1))
-        n_picked = 4 * grid.side_px ** 2 * tf.size(slots)
-        source = tf.cond(
-            tf.reduce_any(views.level > 0) | (n_touched <= n_picked),
-            lambda: _decoded_source(images, views.level, used_images, slots, start, stop),
-            lambda: _undecoded_source(images, views.image_index))
+        """Samples at least one crop."""
+        source = pixel_source.make_source(
+            images, views.image_index, views.level, *_touched_bounds(views, grid.side_px),
+            n_picked=4 * grid.side_px ** 2 * tf.size(views.level))
         return _sample(views, source, grid)
 
     light = tf.cond(
         tf.size(views.image_index) > 0, sample, lambda: tf.zeros([0, *shape[1:]]))
     return tf.ensure_shape(light, shape)
-
-
-def _undecoded_source(images, image_index):
-    """Source of whole images at full resolution."""
-    height, width = tf.unstack(tf.shape(images)[1:3])
-    zeros = tf.zeros_like(image_index)[:, tf.newaxis]
-    return _Source(
-        light=tf.zeros([0, 3]), display=tf.reshape(images, [-1, 3]), is_decoded=tf.constant(False),
-        first=image_index * (height * width), size=zeros + tf.stack([width, height]),
-        origin=tf.cast(zeros, tf.float32) + tf.zeros([2]))
-
-
-def _decoded_source(images, levels, used_images, slots, start, stop):
-    """Source of linear light in one rectangle per used image, at the pyramid levels in use.
-
-    Args:
-        images: uint8 tensor `[N, H, W, 3]`.
-        levels: Int32 tensor `[n]`, the crops' pyramid levels.
-        used_images: Int32 tensor `[m]`, distinct image indices.
-        slots: Int32 tensor `[n]`, each crop's index into `used_images`.
-        start: Int32 tensor `[m, 2]`, first (x, y) of each image's rectangle.
-        stop: Int32 tensor `[m, 2]`, (x, y) after the last.
-    """
-    all_levels = tf.range(N_PYRAMID_LEVELS)
-    is_level_used = tf.reduce_any(levels[:, tf.newaxis] == all_levels, axis=0)
-
-    def make_part(slot):
-        (x0, y0), (x1, y1) = tf.unstack(start[slot]), tf.unstack(stop[slot])
-        return _pyramid(_decode(images[used_images[slot], y0:y1, x0:x1]), is_level_used)
-
-    def make_parts():
-        parts = tf.TensorArray(
-            tf.float32, n_images, infer_shape=False, element_shape=[None, 3])
-        # One image at a time: all together would take several times their memory for a while.
-        _, parts = tf.while_loop(
-            lambda i, _: i < n_images, lambda i, parts: (i + 1, parts.write(i, make_part(i))),
-            (0, parts), parallel_iterations=1)
-        return parts.concat()
-
-    n_images = tf.size(used_images)
-    table = tf.cond(n_images == 1, lambda: make_part(0), make_parts)
-    # [m, levels, 2] and [m, levels]; the parts follow each other as the levels do within them.
-    sizes = (stop - start)[:, tf.newaxis] // tf.bitwise.left_shift(1, all_levels)[:, tf.newaxis]
-    n_pixels = tf.reduce_prod(sizes, axis=2) * tf.cast(is_level_used, tf.int32)
-    first = tf.reshape(
-        tf.cumsum(tf.reshape(n_pixels, [-1]), exclusive=True), tf.shape(n_pixels))
-    places = tf.stack([slots, levels], axis=1)
-    return _Source(
-        light=table, display=tf.zeros([0, 3], tf.uint8), is_decoded=tf.constant(True),
-        first=tf.gather_nd(first, places), size=tf.gather_nd(sizes, places),
-        origin=tf.cast(tf.gather(start, slots), tf.float32))
-
-
-def _pyramid(light, is_level_used):
-    """The used levels of `light` `[h, w, 3]` as one list of pixels `[pixels, 3]`."""
-    is_full_used, is_half_used, is_quarter_used = tf.unstack(is_level_used)
-
-    def shrunk_levels():
-        half = _halved(light)
-        quarter = tf.cond(is_quarter_used, lambda: _halved(half), lambda: tf.zeros([0, 0, 3]))
-        full_rows = tf.where(is_full_used, tf.shape(light)[0], 0)
-        half_rows = tf.where(is_half_used, tf.shape(half)[0], 0)
-        return tf.concat([
-            tf.reshape(light[:full_rows], [-1, 3]), tf.reshape(half[:half_rows], [-1, 3]),
-            tf.reshape(quarter, [-1, 3])], axis=0)
-
-    return tf.cond(
-        is_half_used | is_quarter_used, shrunk_levels, lambda: tf.reshape(light, [-1, 3]))
-
-
-def _halved(light):
-    """Means of 2x2 pixels of `[h, w, 3]`; an odd last row or column is left out.
-
-    Several times faster than `tf.nn.avg_pool2d` where oneDNN does not take that over, as inside
-    the conditions here.
-    """
-    height, width = tf.unstack(tf.shape(light)[:2] // 2)
-    even = light[:2 * height, :2 * width]
-    rows = tf.reduce_sum(tf.reshape(even, [height, 2, width * 6]), axis=1)
-    pairs_to_means = tf.constant(np.tile(np.eye(3, dtype=np.float32), (2, 1)) / 4)
-    return tf.reshape(
-        tf.matmul(tf.reshape(rows, [-1, 6]), pairs_to_means), [height, width, 3])
 
 
 def _sample(views, source, grid):
@@ -303,6 +165,7 @@ def _sample(views, source, grid):
     n_parts = -(-tf.size(views.level) // n_together)
 
     def add_part(i_part, parts):
+        """Samples the next crops."""
         first = i_part * n_together
         some_views, some_first, some_sizes = tf.nest.map_structure(
             lambda values: values[first:first + n_together], (views, source.first, source.size))
@@ -321,9 +184,10 @@ def _mean_of_samples(views, source, grid):
     """`_sample` of crops at the same time: the mean over the subsamples of each crop pixel."""
     pixel_grid = np.arange(grid.side_px, dtype=np.float32)
     step = 1 / tf.cast(grid.antialias_factor, tf.float32)
-    weight = tf.square(step) / _MAX_LIGHT
+    weight = tf.square(step) / pixel_source.MAX_LIGHT
 
     def add_sample(i_sample, total):
+        """Adds the next subsample of all pixels."""
         row, column = i_sample // grid.antialias_factor, i_sample % grid.antialias_factor
         grid_x, grid_y = (
             pixel_grid + (tf.cast(i, tf.float32) + 0.5) * step - 0.5 for i in (column, row))
@@ -343,11 +207,13 @@ def _image_points(views, pixels_from_norm, grid_x, grid_y):
     Planes and not pairs: operations on a last axis of two are several times slower.
     """
     def pinhole():
+        """One homography from crop to image."""
         homography = tf.concat(
             [tf.matmul(pixels_from_norm, views.rays_from_crop), views.rays_from_crop[:, 2:]], 1)
         return _project_grid(homography, grid_x, grid_y)
 
     def through_lens():
+        """By way of rays."""
         x, y = _distort(
             *_project_grid(views.rays_from_crop, grid_x, grid_y), views.lens, views.max_radius)
         matrix = tf.reshape(pixels_from_norm, [-1, 6, 1, 1])
@@ -395,7 +261,7 @@ def _interpolate(source, x, y, weight):
     indices = tf.reshape(indices, [-1])
     light = tf.cond(
         source.is_decoded, lambda: tf.gather(source.light, indices),
-        lambda: _decode(tf.gather(source.display, indices)))
+        lambda: pixel_source.decode(tf.gather(source.display, indices)))
     # A matrix product is faster than broadcasting along a short last axis.
     light *= tf.matmul(tf.reshape(weights, [-1, 1]), tf.ones([1, 3]))
     total = tf.reduce_sum(tf.reshape(light, [4, -1]), axis=0)
@@ -413,12 +279,3 @@ def _taps(position, size):
     has_second = tf.cast(size > 1, tf.float32)
     return (tf.cast(first, tf.int32), tf.nn.relu(1 - tf.abs(offset)),
             tf.nn.relu(has_second - tf.abs(offset - 1)))
-
-
-def _decode(display_values):
-    """uint8 display values to linear light, in units of 1 / `_MAX_LIGHT`.
-
-    exp of log takes a fifth of the time of pow, and leaving the division by 255 to the
-    interpolation weights saves one pass over the pixels. The log of 0 is -inf, its exp 0.
-    """
-    return tf.exp(DISPLAY_GAMMA * tf.math.log(tf.cast(display_values, tf.float32)))

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import tensorflow as tf
 
-from metro_tf.cropping import view, warp
+from metro_tf.cropping import pixel_source, view, warp
 from metro_tf.geometry import camera
 
 GAMMA = 0.8
@@ -93,7 +93,7 @@ def make_tensorflow_sampler(side):
 
 def sample_with_opencv(case, side):
     """The same crops with OpenCV, one after the other, from a pyramid of the whole image."""
-    decoding = np.float32((np.arange(256) / 255) ** warp.DISPLAY_GAMMA)
+    decoding = np.float32((np.arange(256) / 255) ** pixel_source.DISPLAY_GAMMA)
     cameras = case['cameras']
     levels = np.clip(np.floor(-np.log2(cameras['scales'])), 0, 2).astype(int)
     pyramid = [cv2.LUT(case['image'], decoding)]
@@ -103,7 +103,7 @@ def sample_with_opencv(case, side):
             pyramid[-1], (width // 2, height // 2), interpolation=cv2.INTER_AREA))
     crops = [
         cv2.pow(warp_with_opencv(pyramid[level], 2 ** level, side, *matrices),
-                GAMMA / warp.DISPLAY_GAMMA)
+                GAMMA / pixel_source.DISPLAY_GAMMA)
         for level, *matrices in zip(
             levels, cameras['intrinsics'], cameras['distortion_coeffs'],
             cameras['crop_intrinsics'], cameras['rotations'])]
