@@ -7,6 +7,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
+import tensorflow as tf  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +27,17 @@ def _graphs_released():
     yield
     keras.backend.clear_session()
     gc.collect()
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _graphs_as_written():
+    """Leaves out TensorFlow's optimiser of graphs: most run once, and take less time than it.
+
+    Tests of exports, where it matters, take it back in.
+    """
+    tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
+    yield
+    tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': False})
 
 
 @pytest.fixture

@@ -70,6 +70,18 @@ def test_pose_of_a_person_on_the_optical_axis_is_the_one_worked_out_by_hand(esti
     np.testing.assert_allclose(people['poses2d'][0, 1], [320, 240 - 23.8095], atol=0.01)
 
 
+def test_optimised_graphs_give_the_same(estimator):
+    options = {
+        'intrinsic_matrix': INTRINSICS, 'distortion_coeffs': BARREL, 'num_aug': 2,
+        'suppress_implausible_poses': True}
+    expected = estimator.detect_poses(BLACK, **options)
+    tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': False})
+    actual = make_estimator().detect_poses(BLACK, **options)
+    tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
+    assert len(expected['poses3d']) == 2
+    assert_same_people(actual, expected)
+
+
 @pytest.mark.parametrize('num_aug', [1, 2, 5])
 @pytest.mark.parametrize('distortion_coeffs', [(0.0,), BARREL])
 def test_crop_centre_projects_to_the_box_centre(estimator, num_aug, distortion_coeffs):
