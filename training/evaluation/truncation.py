@@ -39,15 +39,13 @@ class TruncatedCropView:
 
     Args:
         crop_side_px: Side of the crop.
-        share: Share of the joints to cut off, in [0, 1).
+        share: Share of the joints to cut off, in [0, 1): a float, or a variable that holds one.
     """
     crop_side_px: int
-    share: float
+    share: float | tf.Variable
 
     def __post_init__(self):
-        if not 0 <= self.share < 1:
-            raise ValueError(
-                f'`share` must be at least 0 and below 1. Received: share={self.share}')
+        _check_share(self.share)
 
     def __call__(self, example, seed):
         """Adds `crop_*` entries: see `crop_view.crop_view`."""
@@ -66,6 +64,11 @@ class TruncatedCropView:
         return crop_view.crop_view(
             example, box, zoom, tf.constant(0.0), tf.constant(False), self.crop_side_px,
             same_joints)
+
+
+def _check_share(share):
+    if not 0 <= share < 1:
+        raise ValueError(f'`share` must be at least 0 and below 1. Received: share={share}')
 
 
 def zoom_that_cuts(coords2d, mask, crop_side_px, share):
@@ -138,7 +141,7 @@ def evaluate(crop_model, source, bank, seed, *, shares=SHARES, progress_label=''
     Args:
         crop_model: One that `predictors.make_predictors` takes.
         source, bank, seed: See `truncated_dataset`.
-        shares: Shares of the joints to cut off.
+        shares: Shares of the joints to cut off, each in [0, 1).
         progress_label: Text before the progress bars.
 
     Returns:
@@ -146,16 +149,21 @@ def evaluate(crop_model, source, bank, seed, *, shares=SHARES, progress_label=''
         `summarize` per share, and `share` in it.
 
     Raises:
-        ValueError: If nobody is whole in the photo and has 3D labels.
+        ValueError: If a share is out of its range, or nobody is whole in the photo and has 3D
+            labels.
     """
+    for share in shares:
+        _check_share(share)
     ways = {
         name: (tf.function(predictor), predictor.is_absolute)
         for name, predictor in predictors.make_predictors(crop_model).items()}
     rows = {name: [] for name in ways}
+    current_share = tf.Variable(0.0)  # so that one dataset serves all: making it takes seconds
+    dataset = truncated_dataset(
+        source, bank, crop_model.input_resolution, current_share, seed)
     for share in shares:
+        current_share.assign(share)
         batches = {name: [] for name in ways}
-        dataset = truncated_dataset(
-            source, bank, crop_model.input_resolution, share, seed)
         for inputs, labels in tqdm.tqdm(dataset, desc=f'{progress_label} {share:.0%} cut off'):
             inside = camera.is_within_image(labels['coords2d'], crop_model.input_resolution)
             for name, (predict, _) in ways.items():
