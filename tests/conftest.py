@@ -1,13 +1,21 @@
 """Settings for all tests: TensorFlow's start-up notes are hidden, random numbers repeat."""
 
+import dataclasses
+import functools
 import gc
 import os
+import random
 
 os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 
 import keras  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
+
+from metro_tf.backbones import builder, hourglass  # noqa: E402
+
+# Not kept: their weights take half a gigabyte.
+LARGE_NETWORKS = ('efficientnet_v2_m', 'efficientnet_v2_l')
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +31,14 @@ def pytest_collection_finish():
 
 @pytest.fixture(autouse=True, scope='module')
 def _graphs_released():
-    """Frees the networks and graphs of a module's tests: those of all would take gigabytes."""
+    """Frees the networks and graphs of a module's tests: those of all would take gigabytes.
+
+    What lives on is spared from later garbage collections, each of which would look at all of it.
+    """
     yield
     keras.backend.clear_session()
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -38,6 +50,43 @@ def _graphs_as_written():
     tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': True})
     yield
     tf.config.optimizer.set_experimental_options({'disable_meta_optimizer': False})
+
+
+@pytest.fixture(autouse=True, scope='session')
+def _published_networks_kept():
+    """Backbones are rebuilt from published networks, which take as long to build: once, then.
+
+    Only their structure matters. A test's random weights do not depend on the tests before.
+    """
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for name, family in builder.FAMILIES.items():
+            if name not in LARGE_NETWORKS:
+                monkeypatch.setitem(builder.FAMILIES, name, dataclasses.replace(
+                    family, make_network=_kept(family.make_network)))
+        yield
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _thin_hourglasses():
+    """Builds hourglasses from single modules instead of three in a row: as good, where it is not
+    the network that is tested.
+    """
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(hourglass, '_N_MODULES', 1)
+        yield
+
+
+def _kept(make_network):
+    @functools.lru_cache(maxsize=None)
+    def make(policy_name):
+        return make_network()
+
+    def make_or_reuse():
+        seed = random.getrandbits(31)
+        network = make(keras.mixed_precision.global_policy().name)
+        keras.utils.set_random_seed(seed)
+        return network
+    return make_or_reuse
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ from tests.models import common
 
 N_BONES = len(skeleton.METRO_24.edges)
 LENGTHS = tuple(100.0 + i for i in range(N_BONES))
-TINY = {'top_down_channels': 0, 'heatmap': HeatmapConfig(64, 32)}
+TINY = {
+    'backbone': 'compact_resnet', 'top_down_channels': 0, 'heatmap': HeatmapConfig(64, 32)}
 MARGINAL = {
     'kind': 'margipose', 'top_down_channels': 0, 'heatmap': HeatmapConfig(64, 8), 'n_stages': 1,
     'n_inner_channels': 8}
@@ -179,6 +180,7 @@ VOLUMES = {'backbone': 'compact_resnet', 'top_down_channels': 8, 'heatmap': Heat
     ModelConfig(**VOLUMES, skeleton=HANDS, top_down_blocks=1),
     ModelConfig(**VOLUMES, kind='metro'),
     ModelConfig(**VOLUMES, kind='pose25d', bone_lengths_mm=LENGTHS),
+    ModelConfig(**{**TINY, 'backbone': 'mobilenet_v3_small'}),
     ModelConfig(**TINY, weak_perspective=True, mix_3d_inside_fov=0.25),
     ModelConfig('compact_resnet', 0, heatmap=HeatmapConfig(64, 32, test_stride_px=16)),
     ModelConfig(**MARGINAL, backbone='resnet18', height_edges=(('lhip', 'lkne'),)),

@@ -112,7 +112,8 @@ def test_a_config_with_latent_points_trains_and_keeps_the_decoder(mode, tmp_path
     autoencoder, _ = make_lossless_autoencoder()
     autoencoder.save(path)
     config = ModelConfig(
-        top_down_channels=0, heatmap=HeatmapConfig(64, 32), latent_mode=mode, autoencoder=str(path))
+        'compact_resnet', 0, heatmap=HeatmapConfig(64, 32), latent_mode=mode,
+        autoencoder=str(path))
     crop_model = builder.build_crop_model(config)
     trainer = trainers.build(
         crop_model, LossConfig(**WEIGHTS), autoencoder=builder.load_autoencoder(config))
