@@ -222,7 +222,7 @@ def test_slow_server(make_client, model_server):
     client = make_client(timeout_s=0.3)
     message = error_in_time(lambda: client.detect_poses(IMAGE))
     assert 'tried once' in message and message.endswith('no answer in time')
-    assert len(make_client(timeout_s=5).detect_poses(IMAGE)) == 1
+    assert len(make_client(timeout_s=BOUND_S).detect_poses(IMAGE)) == 1
 
 
 def test_no_wait_that_is_longer_than_the_time_left(make_client, model_server, monkeypatch):

@@ -10,7 +10,6 @@ labels everywhere; where a joint has both labels, the projection of its 3D label
 
 import dataclasses
 import functools
-import json
 import os
 import pathlib
 from typing import Optional
@@ -20,12 +19,12 @@ import numpy as np
 from metro_tf import checks
 from metro_tf.geometry import camera
 from metro_tf.tools import images
+from training.datasets import annotation_file
 from training.datasets import example as example_lib
 from training.datasets import labelled_person
 
 # 2D labels may differ from the projection of the 3D labels by this part of the box's longer side.
 TOLERANCE = 0.05
-_FILE_NAMES = ('annotations.json', 'annotations.parquet')
 _JOINT_KEYS = ('skeleton', 'joint_names')
 _TOP_KEYS = (*_JOINT_KEYS, 'people')
 _N_COORDS = {'coords2d': 2, 'coords3d_cam': 3}
@@ -78,8 +77,8 @@ def read_people(folder, progress=iter, annotations=None):
             file and the row's number (from 1).
     """
     folder = pathlib.Path(folder)
-    path = _annotation_path(folder) if annotations is None else _existing(annotations)
-    top = _read_parquet(path) if path.suffix == '.parquet' else _read_json(path)
+    path = annotation_file.locate(folder, annotations)
+    top = annotation_file.read(path)
     top_names, top_mistakes = _read_top(top)
     mistakes = [f'{path.name}: {mistake}' for mistake in top_mistakes]
     photo_size = functools.lru_cache(maxsize=None)(_photo_size)
@@ -111,57 +110,6 @@ def to_example(person):
         camera_up=person.camera_up)
 
 
-def _annotation_path(folder):
-    """The one annotation file of a folder."""
-    paths = [folder / name for name in _FILE_NAMES if (folder / name).is_file()]
-    if len(paths) != 1:
-        found = ' and '.join(path.name for path in paths) or 'neither'
-        raise ValueError(
-            f'`folder` must hold {" or ".join(_FILE_NAMES)}. Received: {folder} with {found}')
-    return paths[0]
-
-
-def _existing(path):
-    """The path of an annotation file that is given."""
-    path = pathlib.Path(path)
-    if not path.is_file() or path.suffix not in ('.json', '.parquet'):
-        raise ValueError(
-            '`annotations` must be a .json or .parquet file. '
-            f'Received: annotations={path}')
-    return path
-
-
-def _read_json(path):
-    """The object at the top of a JSON file; it has a list of `people`."""
-    try:
-        top = json.loads(path.read_text(encoding='utf-8-sig'))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f'{path.name}, line {error.lineno}, column {error.colno}: not valid JSON: '
-            f'{error.msg}') from None
-    except UnicodeDecodeError as error:
-        raise ValueError(f'{path.name}: the file must be UTF-8 text. Received: {error}') from None
-    if not isinstance(top, dict) or not isinstance(top.get('people'), list):
-        raise ValueError(
-            f'{path.name}: the file must hold an object with a list `people`. '
-            f'Received: {_short(top)}')
-    return top
-
-
-def _read_parquet(path):
-    """The rows of a Parquet file in the form of the JSON file."""
-    try:
-        from pyarrow import parquet
-    except ImportError as error:
-        raise ValueError(
-            f"{path.name}: Parquet files need pyarrow: pip install 'metro-tf[parquet]'. "
-            f'Received: {error}') from None
-    try:
-        return {'people': parquet.read_table(path).to_pylist()}
-    except (OSError, ValueError) as error:  # pyarrow's own errors derive from these
-        raise ValueError(f'{path.name}: not a readable Parquet file: {error}') from None
-
-
 def _read_top(top):
     """Joint names for rows without their own, and the list of what is wrong outside of the rows.
 
@@ -178,7 +126,7 @@ def _read_top(top):
 def _read_row(row, number, folder, top_names, photo_size):
     """Returns the row's `Person`, None if it cannot be made, and the list of its mistakes."""
     if not isinstance(row, dict):
-        return None, [f'a row must be an object. Received: {_short(row)}']
+        return None, [f'a row must be an object. Received: {annotation_file.short(row)}']
     mistakes = []
 
     def attempt(function, *args):
@@ -251,7 +199,8 @@ def _photo_path(row, folder):
     name = row.get('image')
     if not isinstance(name, str) or not name:
         raise ValueError(
-            f'`image` must be a path relative to the folder. Received: image={_short(name)}')
+            '`image` must be a path relative to the folder. '
+            f'Received: image={annotation_file.short(name)}')
     if os.path.isabs(name) or os.path.normpath(name).split(os.sep)[0] == os.pardir:
         raise ValueError(f'`image` must not lead out of the folder. Received: image={name!r}')
     return folder / name
@@ -269,7 +218,7 @@ def _box(row, size):
     if box is None or box.shape != (4,) or not _are_coordinates(box):
         raise ValueError(
             '`box` must be four finite numbers: left, top, width, height in px. '
-            f'Received: box={_short(row.get("box"))}')
+            f'Received: box={annotation_file.short(row.get("box"))}')
     if not np.all(box[2:] > 0):
         raise ValueError(f'`box` must have positive width and height. Received: box={row["box"]}')
     if size is None:
@@ -294,7 +243,8 @@ def _intrinsics(row):
     if not is_fine:
         raise ValueError(
             '`intrinsics` must be finite numbers [[fx, skew, cx], [0, fy, cy], [0, 0, 1]] in px '
-            f'with positive fx and fy. Received: intrinsics={_short(row["intrinsics"])}')
+            'with positive fx and fy. '
+            f'Received: intrinsics={annotation_file.short(row["intrinsics"])}')
     return matrix
 
 
@@ -306,7 +256,7 @@ def _camera_up(row):
     if vector is None or vector.shape != (3,) or not _are_coordinates(vector) or not vector.any():
         raise ValueError(
             '`camera_up` must be three finite numbers, not all zero. '
-            f'Received: camera_up={_short(row["camera_up"])}')
+            f'Received: camera_up={annotation_file.short(row["camera_up"])}')
     return vector / np.linalg.norm(vector)
 
 
@@ -315,8 +265,8 @@ def _given_names(values):
     given = [key for key in _JOINT_KEYS if values.get(key) is not None]
     if len(given) > 1:
         raise ValueError(
-            '`skeleton` and `joint_names` must not both be given. Received: '
-            f'skeleton={_short(values["skeleton"])}, joint_names={_short(values["joint_names"])}')
+            '`skeleton` and `joint_names` must not both be given. Received: ' + ', '.join(
+                f'{key}={annotation_file.short(values[key])}' for key in _JOINT_KEYS))
     if given == ['skeleton']:
         known = example_lib.SKELETONS
         return known[checks.one_of(values['skeleton'], list(known), 'skeleton')]
@@ -340,7 +290,9 @@ def _joints(row, key, joint_names):
         return np.full([len(names), n_coords], np.nan)
     coords = _numbers(row[key], n_coords)
     if coords is None or coords.shape != (len(names), n_coords):
-        received = _short(row[key]) if coords is None else f'an array of shape {coords.shape}'
+        received = (
+            annotation_file.short(row[key]) if coords is None
+            else f'an array of shape {coords.shape}')
         raise ValueError(
             f'`{key}` must be {n_coords} numbers for each of the {len(names)} joints of '
             f'{_source_of(names)}, null for a missing joint. Received: {received}')
@@ -403,9 +355,3 @@ def _numbers(value, n_columns):
 def _are_coordinates(values):
     """Whether all are finite and of a size that px and mm can have."""
     return bool(np.all(np.abs(values) < _LIMIT))
-
-
-def _short(value):
-    """A value for an error message, cut to a readable length."""
-    text = repr(value)
-    return text if len(text) < 80 else f'{text[:76]} ...'
