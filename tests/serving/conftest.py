@@ -1,6 +1,7 @@
 import pytest
 
 from metro_tf import serving
+from metro_tf.serving import client as client_lib
 from tests.serving import models, server
 
 
@@ -28,6 +29,12 @@ def _no_proxies(monkeypatch):
     for name in ('http_proxy', 'https_proxy', 'all_proxy', 'grpc_proxy'):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def _states_asked_once(monkeypatch):
+    """Makes `wait_until_ready` give up after its first question, however long that took."""
+    monkeypatch.setattr(client_lib, '_POLL_S', 60)
 
 
 @pytest.fixture

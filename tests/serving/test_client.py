@@ -149,13 +149,14 @@ def test_versions(make_client):
 
 @pytest.mark.parametrize('chosen, text', [
     ({'version': 2}, "model 'default', version 2"), ({'model': 'nope'}, "model 'nope'")])
+@pytest.mark.usefixtures('_states_asked_once')
 def test_unknown_model_or_version(make_client, chosen, text):
     with pytest.raises(
             serving.ServingError, match=f"{text}: .*, tried once in .*Servable not found"):
         make_client(**chosen).detect_poses(models.image(1))
     with pytest.raises(
-            serving.ServingError, match=f'{text} is not ready after 0.2 s. Last heard: .*not find'):
-        make_client(**chosen).wait_until_ready(timeout_s=0.2)
+            serving.ServingError, match=f'{text} is not ready after 20 s. Last heard: .*not find'):
+        make_client(**chosen).wait_until_ready(timeout_s=20)
 
 
 def test_from_several_threads(client):
@@ -180,14 +181,19 @@ def test_grpc_messages_above_the_default_limit(model_server):
     assert sum(value.nbytes for people in batch for value in vars(people).values()) > 4 << 20
 
 
-def test_wait_until_ready(client, model_server):
-    client.wait_until_ready(timeout_s=5)
+@pytest.mark.usefixtures('_states_asked_once')
+def test_not_ready(client, model_server):
+    client.wait_until_ready(timeout_s=20)
     model_server.state = 'LOADING'
     with pytest.raises(
-            serving.ServingError, match='is not ready after 0.3 s. Last heard: version 1: LOADING'):
-        client.wait_until_ready(timeout_s=0.3)
+            serving.ServingError, match='is not ready after 20 s. Last heard: version 1: LOADING'):
+        client.wait_until_ready(timeout_s=20)
+
+
+def test_wait_until_ready(client, model_server):
+    model_server.state = 'LOADING'
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        waiting = pool.submit(client.wait_until_ready, timeout_s=10)
+        waiting = pool.submit(client.wait_until_ready, timeout_s=20)
         model_server.state = 'AVAILABLE'
         waiting.result()
 
