@@ -13,9 +13,7 @@ import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 from metro_tf.backbones import builder, hourglass  # noqa: E402
-
-# Not kept: their weights take half a gigabyte.
-LARGE_NETWORKS = ('efficientnet_v2_m', 'efficientnet_v2_l')
+from tests.backbones import probes  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -56,11 +54,11 @@ def _graphs_as_written():
 def _published_networks_kept():
     """Backbones are rebuilt from published networks, which take as long to build: once, then.
 
-    Only their structure matters. A test's random weights do not depend on the tests before.
+    Only their structure matters. The heavy ones are not kept: they take half a gigabyte.
     """
     with pytest.MonkeyPatch.context() as monkeypatch:
         for name, family in builder.FAMILIES.items():
-            if name not in LARGE_NETWORKS:
+            if name not in probes.HEAVY:
                 monkeypatch.setitem(builder.FAMILIES, name, dataclasses.replace(
                     family, make_network=_kept(family.make_network)))
         yield
@@ -77,6 +75,7 @@ def _thin_hourglasses():
 
 
 def _kept(make_network):
+    """Function that makes a network once; random numbers after it are the same each time."""
     @functools.lru_cache(maxsize=None)
     def make(policy_name):
         return make_network()
