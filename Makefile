@@ -16,7 +16,8 @@ demo: $(VENV)/.installed-viz
 	$(BIN)/metro-tf detect $(PHOTOS) --out demo_output
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile $(PYTEST_ARGS)
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+	    --max-worker-restart 0 $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-test
 	$(BIN)/python -m flake8 metro_tf training tests examples

@@ -21,19 +21,13 @@ def _seeded():
     keras.utils.set_random_seed(0)
 
 
-def pytest_collection_finish():
-    """Spares what is loaded by now, modules above all, from every later garbage collection."""
-    gc.collect()
-    gc.freeze()
-
-
 @pytest.fixture(autouse=True, scope='module')
 def _graphs_released():
-    """Frees the networks and graphs of a module's tests: those of all would take gigabytes.
+    """Frees the networks and graphs of the tests before: those of all would take gigabytes.
 
-    What lives on is spared from later garbage collections, each of which would look at all of it.
+    What lives on, modules above all, is spared from later garbage collections, each of which would
+    look at all of it.
     """
-    yield
     keras.backend.clear_session()
     gc.collect()
     gc.freeze()
