@@ -15,6 +15,8 @@ import tensorflow as tf  # noqa: E402
 from metro_tf.backbones import builder, hourglass  # noqa: E402
 from tests.backbones import probes  # noqa: E402
 
+PUBLISHED_N_MODULES = hourglass._N_MODULES
+
 
 @pytest.fixture(autouse=True)
 def _seeded():
@@ -66,6 +68,12 @@ def _thin_hourglasses():
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setattr(hourglass, '_N_MODULES', 1)
         yield
+
+
+@pytest.fixture
+def published_hourglasses(monkeypatch):
+    """Takes `_thin_hourglasses` back for one test."""
+    monkeypatch.setattr(hourglass, '_N_MODULES', PUBLISHED_N_MODULES)
 
 
 def _kept(make_network):

@@ -42,6 +42,7 @@ def flat_model():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('published_hourglasses')
 def test_published_model():
     model = models.CoarseToFine()
     assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 53_585_847

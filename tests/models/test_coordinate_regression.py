@@ -31,6 +31,7 @@ def model(request):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures('published_hourglasses')
 def test_published_encoder_is_the_default():
     model = models.CoordinateRegression()
     assert model.joint_names == coarse_to_fine.JOINTS.joint_names
