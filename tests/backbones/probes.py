@@ -55,13 +55,15 @@ def families():
 
 @functools.lru_cache(maxsize=None)
 def network(name):
-    """The published network, built once per test module (see `conftest`), as are the next two."""
+    """The published network. Heavy ones, too, are kept until the test module ends (see `conftest`;
+    the others are for all tests), as are the results of the next two functions.
+    """
     return builder.FAMILIES[name].make_network()
 
 
 @functools.lru_cache(maxsize=None)
 def restrided(name, output_stride):
-    """The backbone at a stride. The builder does the same, on a network of its own."""
+    """The backbone at a stride, as the builder makes it."""
     chosen = builder.FAMILIES[name]
     return striding.restride(
         network(name), chosen.scaling, output_stride=output_stride,
