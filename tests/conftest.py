@@ -11,6 +11,7 @@ os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
 import keras  # noqa: E402
 import pytest  # noqa: E402
 import tensorflow as tf  # noqa: E402
+from tensorflow.python.framework import ops  # noqa: E402
 
 from metro_tf.backbones import builder, hourglass  # noqa: E402
 from tests.backbones import probes  # noqa: E402
@@ -30,6 +31,7 @@ def _graphs_released():
     What lives on, modules above all, is spared from later garbage collections, each of which would
     look at all of it.
     """
+    _forget_custom_gradients()
     keras.backend.clear_session()
     gc.collect()
     gc.freeze()
@@ -74,6 +76,17 @@ def _thin_hourglasses():
 def published_hourglasses(monkeypatch):
     """Takes `_thin_hourglasses` back for one test."""
     monkeypatch.setattr(hourglass, '_N_MODULES', PUBLISHED_N_MODULES)
+
+
+def _forget_custom_gradients():
+    """Takes the gradients of `tf.custom_gradient` in past graphs out of TensorFlow's registry.
+
+    It never does so itself (tensorflow/tensorflow#97697), and each keeps its whole graph. Every
+    swish has one.
+    """
+    registered = ops.gradient_registry._registry
+    for name in [name for name in registered if name.startswith('CustomGradient-')]:
+        del registered[name]
 
 
 def _kept(make_network):
