@@ -14,7 +14,7 @@ training.convert gives to examples.
 
 2.5D, coarse-to-fine and MargiPose models can be told the true depth of the root with
 --poses-by true_root_depth. Benchmarks that match people across whole photos (MuPoTS, COCO) need
-predictions of whole photos, and are not offered here.
+predictions of whole photos, which training.predict_photos makes.
 """
 
 import argparse

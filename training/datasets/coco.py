@@ -51,12 +51,7 @@ class CocoReader(reader.DatasetReader):
 
     def items(self, report):
         """One item for some hundred photos, see `DatasetReader.items`."""
-        annotations = f'annotations/person_keypoints_{self.split}{self.year}.json'
-        folder = reader.existing_dir(self.source_dir, [annotations])
-        path = folder / annotations
-        photo_dir = folder / 'images' / f'{self.split}{self.year}'
-        if not photo_dir.is_dir():
-            photo_dir = folder / f'{self.split}{self.year}'
+        path, photo_dir = self.paths()
         rows = coco_json.load(path, ['keypoints', 'bbox', 'iscrowd'], report)
         left_out = collections.Counter()
         photos = []
@@ -70,6 +65,18 @@ class CocoReader(reader.DatasetReader):
         return photo_people.make_items(
             [photo for photo in photos if photo.people], f'{self.split}{self.year}', report)
 
+    def paths(self):
+        """Pair of the paths of the annotation file and of the photos' folder.
+
+        Raises:
+            ValueError: If there is no such annotation file.
+        """
+        name = f'{self.split}{self.year}'
+        annotations = f'annotations/person_keypoints_{name}.json'
+        folder = reader.existing_dir(self.source_dir, [annotations])
+        in_images = folder / 'images' / name
+        return folder / annotations, in_images if in_images.is_dir() else folder / name
+
     def examples(self, item, report):
         """See `DatasetReader.examples`."""
         return photo_people.examples(item.content, _JOINT_NAMES, report)
@@ -80,27 +87,47 @@ class CocoReader(reader.DatasetReader):
         return {'examples': known} if known and self.selection == 'all' else {}
 
 
+def read_person(row, path, report):
+    """Reads one annotation.
+
+    Args:
+        row: Dict with `id`, `keypoints` and `bbox`, see `coco_json.load`.
+        path: Path of the annotation file, for the report.
+        report: Function that takes a `reader.Problem`.
+
+    Returns:
+        Tuple of `coords2d` `[17, 2]`, px, NaN where not labelled, of `visibility` `[17]` and of
+        the box `[4]`: left, top, width, height as stored. None after a report if one is missing.
+    """
+    keypoints, box = (
+        coco_json.numbers(row, key, n) for key, n in (('keypoints', 3), ('bbox', 4)))
+    if keypoints is None or len(keypoints) != len(_JOINT_NAMES) or box is None or (
+            box.shape != (1, 4)):
+        report(reader.Problem(
+            str(path), f'annotation {row["id"]}',
+            f'must have {len(_JOINT_NAMES)} joints and a box, left out'))
+        return None
+    coords2d = np.where(keypoints[:, 2:] > 0, keypoints[:, :2], np.nan)
+    return coords2d.astype(np.float32), np.float32(keypoints[:, 2] == 2), box[0]
+
+
 def _people(annotated, prefix, path, left_out, report):
     """List of the people of a photo that have labels; `left_out` counts the others."""
     result = []
     for row in annotated:
-        keypoints, box = (
-            coco_json.numbers(row, key, n) for key, n in (('keypoints', 3), ('bbox', 4)))
         if row.get('iscrowd'):
             left_out['crowds'] += 1
-        elif keypoints is None or len(keypoints) != len(_JOINT_NAMES) or box is None or (
-                box.shape != (1, 4)):
-            report(reader.Problem(
-                str(path), f'annotation {row["id"]}',
-                f'must have {len(_JOINT_NAMES)} joints and a box, left out'))
-        elif not keypoints[:, 2].any():
+            continue
+        person = read_person(row, path, report)
+        if person is None:
+            continue
+        coords2d, visibility, box = person
+        if np.all(np.isnan(coords2d)):
             left_out['people without joints'] += 1
         else:
-            coords2d = np.where(keypoints[:, 2:] > 0, keypoints[:, :2], np.nan)
             result.append({
-                'name': f'{prefix}/{row["id"]}', 'coords2d': coords2d.astype(np.float32),
-                'visibility': np.float32(keypoints[:, 2] == 2),
-                'box': np.float32(box[0] - [0.5, 0.5, 0, 0])})
+                'name': f'{prefix}/{row["id"]}', 'coords2d': coords2d, 'visibility': visibility,
+                'box': np.float32(box - [0.5, 0.5, 0, 0])})
     return result
 
 

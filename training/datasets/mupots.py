@@ -61,7 +61,7 @@ class MupotsReader(reader.DatasetReader):
         people = read_people(item.content, report)
         if people is None:
             return iter(())
-        camera = _fitted_camera(people, item.content, report)
+        camera = fitted_camera(people, item.content, report)
         if camera is None:
             return iter(())
         n_invalid = sum(not person['is_valid'] for row in people for person in row)
@@ -117,6 +117,35 @@ def read_people(sequence_dir, report):
         for i_frame, row in enumerate(variables[0])]
 
 
+def fitted_camera(people, sequence_dir, report):
+    """The camera of a sequence, found from its labels.
+
+    Args:
+        people: What `read_people` gives.
+        sequence_dir: Folder that they come from, for reports.
+        report: Function that takes a `reader.Problem`.
+
+    Returns:
+        `photo_camera.PhotoCamera` that projects the labels in 3D to those in 2D; None after a
+        report if there is none.
+    """
+    valid = [person for row in people for person in row if person['is_valid']]
+    if not valid:
+        report(reader.Problem(f'{sequence_dir}/annot.mat', '', 'no person has labels'))
+        return None
+    coords2d, coords3d = (
+        np.concatenate([person[key] for person in valid]).astype(np.float64)
+        for key in ('annot2', 'annot3'))
+    camera = photo_camera.PhotoCamera(photo_camera.fit_intrinsics(coords2d, coords3d))
+    residual = np.median(np.linalg.norm(camera.project(coords3d) - coords2d, axis=-1))
+    if residual > _MAX_MEDIAN_RESIDUAL_PX:
+        report(reader.Problem(
+            f'{sequence_dir}/annot.mat', '',
+            f'no camera projects annot3 to annot2 (median error {residual:.0f} px)'))
+        return None
+    return camera
+
+
 def _person(cell, occlusion, path, item, report):
     """The labels in a cell, see `read_people`; an empty one has no valid labels."""
     struct = matlab.first(cell)
@@ -137,22 +166,3 @@ def _person(cell, occlusion, path, item, report):
 def _visibility(occlusion):
     values = np.ravel(() if occlusion is None else occlusion)
     return np.float32(1 - values) if values.size == _N_JOINTS else None
-
-
-def _fitted_camera(people, sequence_dir, report):
-    """`PhotoCamera` that projects the labels in 3D to those in 2D; None after a report."""
-    valid = [person for row in people for person in row if person['is_valid']]
-    if not valid:
-        report(reader.Problem(f'{sequence_dir}/annot.mat', '', 'no person has labels'))
-        return None
-    coords2d, coords3d = (
-        np.concatenate([person[key] for person in valid]).astype(np.float64)
-        for key in ('annot2', 'annot3'))
-    camera = photo_camera.PhotoCamera(photo_camera.fit_intrinsics(coords2d, coords3d))
-    residual = np.median(np.linalg.norm(camera.project(coords3d) - coords2d, axis=-1))
-    if residual > _MAX_MEDIAN_RESIDUAL_PX:
-        report(reader.Problem(
-            f'{sequence_dir}/annot.mat', '',
-            f'no camera projects annot3 to annot2 (median error {residual:.0f} px)'))
-        return None
-    return camera
