@@ -31,10 +31,17 @@ def _graphs_released():
     What lives on, modules above all, is spared from later garbage collections, each of which would
     look at all of it.
     """
-    _forget_custom_gradients()
-    keras.backend.clear_session()
-    gc.collect()
+    for kept in (probes.network, probes.restrided_probe):
+        kept.cache_clear()
+    release_graphs()
     gc.freeze()
+
+
+@pytest.fixture
+def releases_graphs():
+    """Frees what a test of a large network leaves, for a module that has several."""
+    yield
+    release_graphs()
 
 
 @pytest.fixture(autouse=True, scope='module')
@@ -78,15 +85,17 @@ def published_hourglasses(monkeypatch):
     monkeypatch.setattr(hourglass, '_N_MODULES', PUBLISHED_N_MODULES)
 
 
-def _forget_custom_gradients():
-    """Takes the gradients of `tf.custom_gradient` in past graphs out of TensorFlow's registry.
+def release_graphs():
+    """Frees networks and graphs that nobody uses any more.
 
-    It never does so itself (tensorflow/tensorflow#97697), and each keeps its whole graph. Every
-    swish has one.
+    TensorFlow keeps the gradients of `tf.custom_gradient` in a registry for ever, and with each its
+    whole graph (tensorflow/tensorflow#97697); every swish has one. They are taken out here.
     """
     registered = ops.gradient_registry._registry
     for name in [name for name in registered if name.startswith('CustomGradient-')]:
         del registered[name]
+    keras.backend.clear_session()
+    gc.collect()
 
 
 def _kept(make_network):

@@ -56,14 +56,13 @@ def families():
 @functools.lru_cache(maxsize=None)
 def network(name):
     """The published network. Heavy ones, too, are kept until the test module ends (see `conftest`;
-    the others are for all tests), as are the results of the next two functions.
+    the others are for all tests).
     """
     return builder.FAMILIES[name].make_network()
 
 
-@functools.lru_cache(maxsize=None)
 def restrided(name, output_stride):
-    """The backbone at a stride, as the builder makes it."""
+    """The backbone at a stride, as the builder makes it, a new one with weights of its own."""
     chosen = builder.FAMILIES[name]
     return striding.restride(
         network(name), chosen.scaling, output_stride=output_stride,
@@ -72,7 +71,7 @@ def restrided(name, output_stride):
 
 @functools.lru_cache(maxsize=None)
 def restrided_probe(name, output_stride):
-    """`linear_probe` of `restrided`."""
+    """`linear_probe` of `restrided`, kept until the test module ends."""
     return linear_probe(restrided(name, output_stride))
 
 

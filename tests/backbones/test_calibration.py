@@ -46,7 +46,7 @@ def test_cells_see_the_pixel_that_the_layer_assigns(name, stride):
 
 @pytest.mark.slow
 @pytest.mark.parametrize('name', probes.HEAVY)
-def test_cells_of_large_networks_see_the_pixel_that_the_layer_assigns(name):
+def test_cells_of_large_networks_see_the_pixel_that_the_layer_assigns(name, releases_graphs):
     assert_centred(probes.restrided_probe(name, 32), 32, 0, (2 * LONG, NARROW), i_cell=63)
 
 

@@ -77,7 +77,7 @@ def test_weights_are_those_of_the_backbone(tmp_path):
 
 
 @pytest.mark.parametrize('name', probes.families())
-def test_taps_exist_in_all_families(name):
+def test_taps_exist_in_all_families(name, releases_graphs):
     backbone = probes.restrided(name, 32)
     for stride, layer_name in builder.FAMILIES[name].taps.items():
         tap = top_down.find_layer(backbone, layer_name).output

@@ -113,7 +113,7 @@ def run_one_step(config):
 @pytest.mark.parametrize('name', [
     pytest.param(name, marks=pytest.mark.slow if name in SLOW else ())
     for name in (*GENERATIONS, 'margipose', 'coarse_to_fine')])
-def test_a_step_of_every_recipe_changes_the_weights(name, dtype_policy):
+def test_a_step_of_every_recipe_changes_the_weights(name, dtype_policy, releases_graphs):
     config = load(name)
     if config.optimizer.schedule == 'dual':
         pytest.importorskip('tensorflow_addons')

@@ -154,7 +154,7 @@ def test_features_of_efficientnet_v2_s():
     'mobilenet_v3_small_1024', 'mobilenet_v3_large_1280',
     *[pytest.param(name, marks=pytest.mark.slow)
       for name in ('efficientnet_v2_s', *probes.HEAVY)]])
-def test_tables_are_those_of_our_backbones(name):
+def test_tables_are_those_of_our_backbones(name, releases_graphs):
     layers = [layer for layer in probes.restrided(name, 32).layers if layer.weights]
     rows = layouts.LAYOUTS[name]
     assert [layouts.recent_name(layer.name) for layer in layers] == [row.name for row in rows]
