@@ -28,9 +28,9 @@ import tqdm  # noqa: E402
 
 import metro_tf  # noqa: E402
 from metro_tf.tools import argument_types, loading, writers  # noqa: E402
+from training.datasets.readers import READERS  # noqa: E402
 from training.evaluation import labelled_photos  # noqa: E402
 
-CONVENTIONS = {'mupots': 'mpi_inf_3dhp_17', 'coco': 'coco_17'}
 # The published predictions of MuPoTS, besides the threshold and the augmentations.
 _PUBLISHED_OPTIONS = {
     'detector_nms_iou_threshold': 0.7, 'detector_flip_aug': True, 'antialias_factor': 2,
@@ -84,17 +84,18 @@ def predict(model, photos, convention, report, **options):
 def main(argv=None):
     """Reads the arguments, predicts and writes the files. Returns the exit code."""
     args = _parse_args(argv)
+    convention = READERS[args.benchmark].CONVENTION
     problems = []
     try:
         for path in filter(None, (args.out, args.labels_out)):
             _check_out(path)
         model = metro_tf.load(args.model)
         photos = args.photos(args, problems.append)
-        labels = labelled_photos.label_table(photos, CONVENTIONS[args.benchmark])
+        labels = labelled_photos.label_table(photos, convention)
         if args.labels_out:
             _write(args.labels_out, labels)
         predicted = predict(
-            model, photos, CONVENTIONS[args.benchmark], problems.append, num_aug=args.num_aug,
+            model, photos, convention, problems.append, num_aug=args.num_aug,
             detector_threshold=args.threshold, default_fov_degrees=args.fov, **_PUBLISHED_OPTIONS)
         _write(args.out, predicted)
     except ValueError as error:

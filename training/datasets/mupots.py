@@ -58,10 +58,7 @@ class MupotsReader(reader.DatasetReader):
 
     def examples(self, item, report):
         """See `DatasetReader.examples`."""
-        people = read_people(item.content, report)
-        if people is None:
-            return iter(())
-        camera = fitted_camera(people, item.content, report)
+        people, camera = read_sequence(item.content, report)
         if camera is None:
             return iter(())
         n_invalid = sum(not person['is_valid'] for row in people for person in row)
@@ -80,26 +77,39 @@ class MupotsReader(reader.DatasetReader):
         return {'items': _N_SEQUENCES}
 
     def _photo(self, item, i_frame, row, camera):
-        return photo_people.Photo(f'{item.content}/img_{i_frame:06}.jpg', tuple(
+        return photo_people.Photo(photo_path(item.content, i_frame), tuple(
             {'name': f'{item.name}/{i_frame:06}/{i_person}', 'camera': camera,
              'coords2d': person['annot2'], 'coords3d_cam': person[self.labels],
              'visibility': person['visibility']}
             for i_person, person in enumerate(row) if person['is_valid']))
 
 
-def read_people(sequence_dir, report):
-    """Reads the labels of a sequence.
+def photo_path(sequence_dir, i_frame):
+    """Path of the photo of a frame."""
+    return f'{sequence_dir}/img_{i_frame:06}.jpg'
+
+
+def read_sequence(sequence_dir, report):
+    """Reads the labels of a sequence and fits its camera to them.
 
     Args:
         sequence_dir: Folder with annot.mat and occlusion.mat.
         report: Function that takes a `reader.Problem`.
 
     Returns:
-        List by frame of lists by person of dicts: `is_valid`; `annot2` `[17, 2]`, px; `annot3`
-        and `univ_annot3` `[17, 3]`, camera frame, mm, of true and of normalised size;
-        `visibility` `[17]`, or None where that is not known. None after a report if annot.mat is
-        missing or damaged.
+        Pair of the people and of a `photo_camera.PhotoCamera` that projects the labels in 3D to
+        those in 2D. The people are a list by frame of lists by person of dicts: `is_valid`;
+        `annot2` `[17, 2]`, px; `annot3` and `univ_annot3` `[17, 3]`, camera frame, mm, of true and
+        of normalised size; `visibility` `[17]`, or None where that is not known. After a report,
+        no people and None if annot.mat is missing or damaged or no camera fits.
     """
+    people = _read_people(sequence_dir, report)
+    camera = None if people is None else _fitted_camera(people, sequence_dir, report)
+    return ([], None) if camera is None else (people, camera)
+
+
+def _read_people(sequence_dir, report):
+    """The people of `read_sequence`; None after a report if there are no labels."""
     path = f'{sequence_dir}/annot.mat'
     variables = matlab.load(path, ['annotations'], report)
     if variables is None:
@@ -117,37 +127,8 @@ def read_people(sequence_dir, report):
         for i_frame, row in enumerate(variables[0])]
 
 
-def fitted_camera(people, sequence_dir, report):
-    """The camera of a sequence, found from its labels.
-
-    Args:
-        people: What `read_people` gives.
-        sequence_dir: Folder that they come from, for reports.
-        report: Function that takes a `reader.Problem`.
-
-    Returns:
-        `photo_camera.PhotoCamera` that projects the labels in 3D to those in 2D; None after a
-        report if there is none.
-    """
-    valid = [person for row in people for person in row if person['is_valid']]
-    if not valid:
-        report(reader.Problem(f'{sequence_dir}/annot.mat', '', 'no person has labels'))
-        return None
-    coords2d, coords3d = (
-        np.concatenate([person[key] for person in valid]).astype(np.float64)
-        for key in ('annot2', 'annot3'))
-    camera = photo_camera.PhotoCamera(photo_camera.fit_intrinsics(coords2d, coords3d))
-    residual = np.median(np.linalg.norm(camera.project(coords3d) - coords2d, axis=-1))
-    if residual > _MAX_MEDIAN_RESIDUAL_PX:
-        report(reader.Problem(
-            f'{sequence_dir}/annot.mat', '',
-            f'no camera projects annot3 to annot2 (median error {residual:.0f} px)'))
-        return None
-    return camera
-
-
 def _person(cell, occlusion, path, item, report):
-    """The labels in a cell, see `read_people`; an empty one has no valid labels."""
+    """The labels in a cell, see `read_sequence`; an empty one has no valid labels."""
     struct = matlab.first(cell)
     is_valid = bool(matlab.entry(struct, 'isValidFrame'))
     labels = {'is_valid': is_valid, 'visibility': _visibility(occlusion)}
@@ -166,3 +147,22 @@ def _person(cell, occlusion, path, item, report):
 def _visibility(occlusion):
     values = np.ravel(() if occlusion is None else occlusion)
     return np.float32(1 - values) if values.size == _N_JOINTS else None
+
+
+def _fitted_camera(people, sequence_dir, report):
+    """`PhotoCamera` that projects the labels in 3D to those in 2D; None after a report."""
+    valid = [person for row in people for person in row if person['is_valid']]
+    if not valid:
+        report(reader.Problem(f'{sequence_dir}/annot.mat', '', 'no person has labels'))
+        return None
+    coords2d, coords3d = (
+        np.concatenate([person[key] for person in valid]).astype(np.float64)
+        for key in ('annot2', 'annot3'))
+    camera = photo_camera.PhotoCamera(photo_camera.fit_intrinsics(coords2d, coords3d))
+    residual = np.median(np.linalg.norm(camera.project(coords3d) - coords2d, axis=-1))
+    if residual > _MAX_MEDIAN_RESIDUAL_PX:
+        report(reader.Problem(
+            f'{sequence_dir}/annot.mat', '',
+            f'no camera projects annot3 to annot2 (median error {residual:.0f} px)'))
+        return None
+    return camera

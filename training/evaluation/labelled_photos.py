@@ -63,11 +63,10 @@ def mupots_photos(source_dir, step, report):
     """
     photos = []
     for item in mupots.MupotsReader(source_dir, step).items(report):
-        people = mupots.read_people(item.content, report)
-        camera = None if people is None else mupots.fitted_camera(people, item.content, report)
-        for i_frame in range(0, 0 if camera is None else len(people), step):
+        people, camera = mupots.read_sequence(item.content, report)
+        for i_frame in range(0, len(people), step):
             photos.append(LabelledPhoto(
-                f'{item.name}/{i_frame:06}', f'{item.content}/img_{i_frame:06}.jpg',
+                f'{item.name}/{i_frame:06}', mupots.photo_path(item.content, i_frame),
                 tuple({'sequence': item.name, 'coords2d': person['annot2'],
                        'coords3d_cam': person['annot3'], 'coords3d_univ': person['univ_annot3']}
                       for person in people[i_frame] if person['is_valid']),
